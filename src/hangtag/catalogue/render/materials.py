@@ -1,0 +1,170 @@
+"""What cloth looks like: textures as height maps, patterns as shares of a second colour, and how each shines.
+
+Both are drawn once per process as square tiles, two frames wide, and sampled through a product's pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+TILE = 2.0  # side of a tile, in frames
+FINEST = 1024  # pixels per frame that a tile has at most
+Field = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """How a material meets the light.
+
+    relief: depth of the texture, in frames; gloss: strength of highlights; sheen: a broad band of light across it;
+    mottle: how much the texture also changes the colour's lightness; nap: light its fibres scatter, 0-255, which
+    is what shows on dark cloth; drape: depth of the flowing waves of thin cloth, in frames; fluffy: whether its
+    outline is ragged.
+    """
+
+    texture: Callable[[Field, Field], Field]
+    relief: float
+    gloss: float = 0.0
+    sheen: float = 0.0
+    mottle: float = 0.0
+    nap: float = 0.0
+    drape: float = 0.0
+    fluffy: bool = False
+
+
+def _noise(shape: tuple[int, ...], cells: int, seed: int) -> Field:
+    """Smooth noise in 0..1 with about `cells` bumps along a side, the same for every size."""
+    grid = np.random.default_rng(seed).random((cells, cells), dtype=np.float32)
+    return np.asarray(Image.fromarray(grid).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def _smooth(u: Field, v: Field) -> Field:
+    return _noise(u.shape, 260, 1)
+
+
+def _leather(u: Field, v: Field) -> Field:
+    return _noise(u.shape, 180, 2)
+
+
+def _canvas(u: Field, v: Field) -> Field:
+    a, b = u / 0.036, v / 0.036
+    over = (np.floor(a) + np.floor(b)) % 2
+    across, along = np.sin(np.pi * (a % 1)), np.sin(np.pi * (b % 1))
+    weave = np.where(over > 0, across * along**0.3, along * across**0.3)
+    woven: Field = weave * (0.86 + 0.14 * over)
+    return woven
+
+
+def _denim(u: Field, v: Field) -> Field:
+    twill: Field = 0.5 + 0.5 * np.sin(2 * np.pi * (u + v) / 0.04)
+    return twill
+
+
+def _knit(u: Field, v: Field) -> Field:
+    t = (u / 0.068) % 1
+    rib = np.sqrt(np.sin(np.pi * t))
+    stitch = 0.5 + 0.5 * np.cos(2 * np.pi * (v / 0.052 + 1.3 * np.abs(t - 0.5)))
+    knit: Field = rib * (0.62 + 0.38 * stitch)
+    return knit
+
+
+def _quilted(u: Field, v: Field) -> Field:
+    a, b = np.abs(np.sin(np.pi * (u + v) / 0.2)), np.abs(np.sin(np.pi * (u - v) / 0.2))
+    puff: Field = (a * b) ** 0.45
+    return puff
+
+
+def _croc(u: Field, v: Field) -> Field:
+    u = u + 0.02 * (_noise(u.shape, 24, 7) - 0.5)
+    v = v + 0.02 * (_noise(u.shape, 24, 8) - 0.5)
+    row = np.floor(v / 0.082)
+    s, t = (u / 0.118 + 0.5 * (row % 2)) % 1, (v / 0.082) % 1
+    dome: Field = (1 - np.abs(2 * s - 1) ** 5) * (1 - np.abs(2 * t - 1) ** 5)
+    return dome
+
+
+def _shearling(u: Field, v: Field) -> Field:
+    curl: Field = 0.5 + 0.5 * np.cos(2 * np.pi * 1.7 * (_noise(u.shape, 66, 10) + 0.15 * _noise(u.shape, 150, 11)))
+    return curl
+
+
+MATERIALS: dict[str, Material] = {
+    "Cotton": Material(_smooth, 0.0012, mottle=0.04),
+    "Canvas": Material(_canvas, 0.006, mottle=0.24, nap=26),
+    "Denim": Material(_denim, 0.004, mottle=0.30, nap=30),
+    "Knit": Material(_knit, 0.020, mottle=0.26, nap=44),
+    "Quilted": Material(_quilted, 0.042, gloss=0.18, mottle=0.28),
+    "Satin": Material(_smooth, 0.0003, gloss=0.6, drape=0.019),
+    "Leather": Material(_leather, 0.0006, gloss=0.6, sheen=0.75, mottle=0.03),
+    "Croc": Material(_croc, 0.020, gloss=0.42, sheen=0.18, mottle=0.30),
+    "Shearling": Material(_shearling, 0.010, mottle=0.16, nap=30, fluffy=True),
+    "Gold": Material(_smooth, 0.0),
+    "Silver": Material(_smooth, 0.0),
+}
+
+
+def _stripes(u: Field, v: Field) -> Field:
+    return _edge(0.45 - np.abs(2 * ((v / 0.16) % 1) - 1), 0.16)
+
+
+def _checks(u: Field, v: Field) -> Field:
+    a = _edge(0.5 - np.abs(2 * ((u / 0.2) % 1) - 1), 0.2)
+    b = _edge(0.5 - np.abs(2 * ((v / 0.2) % 1) - 1), 0.2)
+    return 0.5 * (a + b)
+
+
+def _dots(u: Field, v: Field) -> Field:
+    row = np.floor(v / 0.105)
+    s, t = (u / 0.13 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.105) % 1 - 0.5
+    return _edge(0.041 - np.hypot(0.13 * s, 0.105 * t), 2.0)
+
+
+def _edge(distance: Field, period: float) -> Field:
+    """1 inside, 0 outside, with a border about two pixels soft at 336."""
+    share: Field = np.clip(0.5 + distance * period / 0.012, 0, 1)
+    return share
+
+
+PATTERNS: dict[str, Callable[[Field, Field], Field] | None] = {
+    "Plain": None,
+    "Striped": _stripes,
+    "Checked": _checks,
+    "Dotted": _dots,
+}
+
+
+def waves(u: Field, v: Field) -> Field:
+    """Heights, -1..1, of the flowing waves in draped cloth."""
+    return np.sin(2 * np.pi * (0.9 * u + 0.45 * v + 0.05 * np.sin(7 * v) + 0.03 * np.sin(11 * u - 4 * v)) / 0.26)
+
+
+def tile_scale(size: int) -> int:
+    """Pixels per frame of the tiles for pictures of `size` pixels: twice the picture's, so that sampling is cheap."""
+    return min(2 * size, FINEST)
+
+
+def _grid(scale: int) -> tuple[Field, Field]:
+    line = (np.arange(round(TILE * scale), dtype=np.float32) + 0.5) / scale
+    u, v = np.meshgrid(line, line)
+    return u, v
+
+
+@cache
+def texture_tile(name: str, scale: int) -> Image.Image:
+    """The tile of a material at `scale` pixels per frame, mode L: heights, which also darken what lies low."""
+    height = MATERIALS[name].texture(*_grid(scale))
+    return Image.fromarray((np.clip(height, 0, 1) * 255).astype(np.uint8))
+
+
+@cache
+def pattern_tile(name: str, scale: int) -> Image.Image | None:
+    """The tile of a pattern, mode L: the share of the second colour; None for plain cloth."""
+    draw = PATTERNS[name]
+    return None if draw is None else Image.fromarray((draw(*_grid(scale)) * 255).astype(np.uint8))

@@ -1,0 +1,204 @@
+"""Invents a shop's catalogue: products that do not exist, their pictures, and prices that follow from what can be seen.
+
+Row i is drawn from the generator seeded with (seed, i) alone, so a longer catalogue begins with the shorter one, and
+the number of processes changes nothing. The columns are those of the DBQ luxury price tables.
+
+The price is a product of a few factors, each of something visible, times exp(NOISE_SIGMA * N(0, 1)); so a reader who
+sees everything still errs by a known amount, which catalogue.json states as the `limit`.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from hangtag.catalogue.render import KINDS, Look, render, studio
+from hangtag.catalogue.split import SPLITS, assign_splits
+from hangtag.catalogue.store import image_name, write_catalogue
+from hangtag.errors import UsageError
+from hangtag.files import require_new_folder, whole_folder
+
+COLUMNS = [
+    "website_name", "competence_date", "country_code", "currency_code", "brand", "category1_code", "category2_code",
+    "category3_code", "product_code", "title", "itemurl", "imageurl", "full_price", "price", "full_price_eur",
+    "price_eur", "flg_discount",
+]  # fmt: skip
+SHOP = "Quillmere"
+DATE = "2025-11-14"
+EUR_PER_USD = 0.9225
+NOISE_SIGMA = 0.06
+JPEG_QUALITY = 90
+
+BASE_PRICE = {
+    "SOCKS": 45, "T-SHIRTS": 90, "HATS": 110, "WALLETS": 120, "SCARVES": 150, "SHIRTS": 180, "HOODIES": 200,
+    "TROUSERS": 220, "SNEAKERS": 240, "SKIRTS": 260, "PUMPS": 300, "BOOTS": 350, "CROSSBODY BAGS": 400,
+    "BACKPACKS": 420, "DRESSES": 450, "TOTE BAGS": 480, "COATS": 700, "WATCHES": 750, "RINGS": 2400,
+}  # fmt: skip
+MATERIAL_FACTOR = {
+    "Cotton": 1.0, "Canvas": 1.0, "Denim": 1.3, "Quilted": 1.6, "Knit": 1.7, "Leather": 2.2,
+    "Satin": 2.2, "Shearling": 3.0, "Croc": 4.5, "Silver": 1.0, "Gold": 3.0,
+}  # fmt: skip
+PATTERN_FACTOR = {"Plain": 1.0, "Striped": 1.2, "Dotted": 1.4, "Checked": 1.7}
+FITTING_FACTOR = {
+    "": 1.0, "Star": 1.2, "Pocket": 1.2, "Buttons": 1.2, "Zip": 1.25, "Bow": 1.3, "Fringe": 1.3, "Tassel": 1.4,
+    "Studs": 1.5, "Gold Buckle": 1.7, "Chain": 1.8, "Silver Case": 1.0, "Gold Case": 2.0, "Diamonds": 5.0,
+    "Round": 1.0, "Square": 1.4, "Heart": 2.0,
+}  # fmt: skip
+SIZE_FACTOR = 1.5  # of the second size over the first
+
+_FIRST_CODE, _CODES, _CODE_STEP = 26_000_000, 54_900_000, 31_415_927  # step and number of codes share no divisor
+
+Row = dict[str, str]
+
+
+def median_price(look: Look) -> float:
+    """The price of a product before its noise, in USD: what can be read from the picture."""
+    kind = KINDS[look.kind]
+    size = SIZE_FACTOR ** kind.sizes.index(look.size)
+    seen = MATERIAL_FACTOR[look.material] * PATTERN_FACTOR[look.pattern] * FITTING_FACTOR[look.fitting]
+    return BASE_PRICE[look.kind] * size * seen
+
+
+def shop_price(value: float) -> int:
+    """A price as shops write it: whole units, from 1,000 whole tens, from 10,000 whole hundreds."""
+    step = 1 if value < 1_000 else 10 if value < 10_000 else 100
+    return step * round(value / step)
+
+
+def synthesise(
+    out: Path,
+    rows: int = 3040,
+    seed: int = 0,
+    size: int = 336,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write an invented catalogue of `rows` products with pictures of `size` x `size` pixels to `out`.
+
+    Args:
+        workers: processes to draw with; None for all cores. The bytes written do not depend on it.
+        progress: called with (pictures done, pictures in all) after each.
+
+    Returns:
+        What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price.
+
+    Raises:
+        UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
+    """
+    _check(rows, seed, size, workers)
+    require_new_folder(out)
+    with whole_folder(out) as folder:
+        (folder / "images").mkdir()
+        draw = partial(_draw, str(folder), seed, size)
+        table = []
+        for number, file_name in enumerate(_map(draw, rows, workers)):
+            table.append({"file_name": file_name, **invent(number, seed)[1]})
+            if progress:
+                progress(number + 1, rows)
+        for row, split in zip(table, assign_splits(table, ("product_code", "title"), seed), strict=True):
+            row["split"] = split
+        return write_catalogue(folder, COLUMNS, table, [], _describe(table, rows, seed, size))
+
+
+def invent(number: int, seed: int) -> tuple[Look, Row]:
+    """What product `number` looks like, and its row."""
+    look, rng = _look(number, seed)
+    kind = KINDS[look.kind]
+    title = kind.title(look)
+    price = shop_price(median_price(look) * float(np.exp(NOISE_SIGMA * rng.standard_normal())))
+    code = _FIRST_CODE + (number * _CODE_STEP + seed * 7_654_321) % _CODES
+    host = f"{SHOP.lower()}.example"
+    picture = UUID(bytes=rng.bytes(16), version=4)
+    slug = title.lower().replace(" ", "-")
+    values = [
+        SHOP, DATE, "USA", "USD", SHOP.upper(), *kind.categories, code, title, f"https://us.{host}/{slug}-p{code}",
+        f"https://assets.{host}/is/image/{SHOP}/{str(picture).upper()}", price, price,
+        f"{price * EUR_PER_USD:.2f}", f"{price * EUR_PER_USD:.2f}", 0,
+    ]  # fmt: skip
+    return look, {name: str(value) for name, value in zip(COLUMNS, values, strict=True)}
+
+
+def _look(number: int, seed: int) -> tuple[Look, np.random.Generator]:
+    rng = np.random.default_rng([seed, number])
+    kinds = list(KINDS.values())
+    shares = np.cumsum([kind.share for kind in kinds])
+    kind = kinds[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
+
+    def pick(values: Sequence[str]) -> str:
+        return values[int(rng.integers(len(values)))]
+
+    look = Look(
+        kind.name, pick(kind.colours), pick(kind.patterns), pick(kind.materials), pick(kind.sizes), pick(kind.fittings)
+    )
+    return look, rng
+
+
+def _draw(folder: str, seed: int, size: int, number: int) -> str:
+    """Write the picture of product `number`; return its file name within `folder`."""
+    look, _ = _look(number, seed)
+    pose, scene = studio(np.random.default_rng([seed, number, 1]))
+    buffer = io.BytesIO()
+    render(look, pose, scene, size).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    name = image_name(buffer.getvalue())
+    Path(folder, name).write_bytes(buffer.getvalue())
+    return name
+
+
+def _map(draw: Callable[[int], str], rows: int, workers: int | None) -> Iterator[str]:
+    """draw(0), draw(1), ... in order, over `workers` processes; a few rows are drawn in this one."""
+    count = min(workers or _cores(), -(-rows // 32))
+    if count == 1:
+        yield from map(draw, range(rows))
+        return
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        yield from pool.imap(draw, range(rows), chunksize=8)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _describe(table: list[Row], rows: int, seed: int, size: int) -> dict[str, Any]:
+    estimates = [shop_price(median_price(_look(number, seed)[0])) for number in range(rows)]
+    by_split = {
+        name: _limit([(e, float(r["full_price"])) for e, r in zip(estimates, table, strict=True) if r["split"] == name])
+        for name in SPLITS
+        if any(row["split"] == name for row in table)
+    }
+    return {
+        "source": "hangtag synth",
+        "options": {"rows": rows, "size": size},
+        "seed": seed,
+        "noise_sigma": NOISE_SIGMA,
+        "limit": _limit([(e, float(row["full_price"])) for e, row in zip(estimates, table, strict=True)]),
+        "limit_by_split": by_split,
+    }
+
+
+def _limit(pairs: Sequence[tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """The scores of the reader who sees everything, from (its estimate, the price)."""
+    estimate, price = np.array(pairs).T
+    error = np.abs(estimate - price)
+    return {"full_price": {"median_ape": float(np.median(error / price)), "mae": float(error.mean())}}
+
+
+def _check(rows: int, seed: int, size: int, workers: int | None) -> None:
+    problems = []
+    if not 1 <= rows <= _CODES:
+        problems.append(f"rows is {rows}; it must be 1 to {_CODES:,}")
+    if seed < 0:
+        problems.append(f"seed is {seed}; it must be 0 or more")
+    if not 64 <= size <= 2048:
+        problems.append(f"size is {size} pixels; it must be 64 to 2,048")
+    if workers is not None and workers < 1:
+        problems.append(f"workers is {workers}; it must be 1 or more")
+    if problems:
+        raise UsageError("\n".join(problems))

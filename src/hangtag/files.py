@@ -1,0 +1,160 @@
+"""Files that appear whole or not at all, JSON lines, and the places in a run folder.
+
+Everything is written under a temporary name in the same folder and then renamed, so a reader
+(or a second run after `kill -9`) sees the old content, the new content, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hangtag.errors import DataError, OutputNotEmpty, RunError
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file whole: a temporary name, flushed to disk, then renamed over `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole. Non-finite numbers are refused: they are not JSON."""
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, whole."""
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a DataError names the file where it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def read_jsonl(path: str | Path) -> list[Any]:
+    """Read a JSON-lines file; a DataError names the file and line where one is damaged."""
+    rows = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        rows.append(json.loads(line))
+                    except ValueError:
+                        raise DataError(f"{path}, line {number} is not JSON") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return rows
+
+
+def require_new_folder(path: str | Path, way_out: str = "choose another folder, or remove it first") -> Path:
+    """Return `path` if it is absent or an empty folder; otherwise raise OutputNotEmpty.
+
+    A file that stands where the folder should go counts as not empty.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputNotEmpty(f"{path} is not empty; {way_out}")
+    return path
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` at the end, remove it on any error.
+
+    Raises:
+        OutputNotEmpty: `path` holds something already.
+    """
+    path = require_new_folder(path)
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path.absolute())
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where everything of a run folder lies. Nothing is created by asking."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def rejected(self) -> Path:
+        return self.path / "rejected.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def evaluation(self, split: str) -> Path:
+        return self.path / "evaluation" / split
+
+    def require_model(self) -> Run:
+        """Return self where a trained model lies in the folder.
+
+        Raises:
+            RunError: the folder, its recipe or its model is missing.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"there is no run folder {self.path}; train one with `hangtag train RECIPE --out {self.path}`")
+        if not self.recipe.is_file():
+            raise RunError(f"{self.path} is no run folder: it has no recipe.toml; train one with `hangtag train`")
+        if not (self.model / "config.json").is_file():
+            raise RunError(
+                f"{self.path} has no trained model yet; finish it with `hangtag train {self.recipe} --out {self.path}`"
+            )
+        return self

@@ -1,0 +1,125 @@
+"""What Phi-3-vision adds to transformers' generation: pictures computed once, rotary factors switched once."""
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+from transformers.generation import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
+
+from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
+from hangtag.phi3v.vision_phi3_v import images_per_row
+
+PUBLISHED_IMAGE_TOKEN = 32044  # <|image|>
+PUBLISHED_EOS = (2, 32000)  # </s> in the published files, <|endoftext|> by Phi-3's default
+PUBLISHED_STOP_TOKENS = (32007, 32000)  # <|end|>, <|endoftext|>
+
+
+class NoPicturePlaces(LogitsProcessor):
+    """Keeps the id that stands for a picture feature from being generated: it would look like a missing picture."""
+
+    def __init__(self, image_token_id: int) -> None:
+        self.image_token_id = image_token_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()
+        scores[:, self.image_token_id : self.image_token_id + 1] = -torch.inf
+        return scores
+
+
+class Phi3VGenerationMixin(GenerationMixin):
+    """`generate` for `Phi3VForCausalLM`."""
+
+    config: Phi3VConfig
+    model: Any
+
+    @property
+    def generation_config(self) -> GenerationConfig | None:
+        """As loaded, except that the published EOS, a token the models never write, becomes those they do write."""
+        return self.__dict__.get("_generation_config")
+
+    @generation_config.setter
+    def generation_config(self, value: GenerationConfig | None) -> None:
+        published_ids = self.config.vocab_size > self.config.image_token_id == PUBLISHED_IMAGE_TOKEN
+        if value is not None and published_ids and value.eos_token_id in PUBLISHED_EOS:
+            value.eos_token_id = list(PUBLISHED_STOP_TOKENS)
+        self.__dict__["_generation_config"] = value
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: LogitsProcessorList | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As transformers' `generate`; pictures go through CLIP once, and a picture place is never generated.
+
+        Args:
+            inputs: input_ids [B, T], with pictures also `pixel_values` (or `crop_features`) and `image_sizes`, all as
+                in `Phi3VForCausalLM.forward`; rows of different length are padded on the left.
+        """
+        pixel_values = kwargs.pop("pixel_values", None)
+        if pixel_values is not None:
+            image_sizes = kwargs.get("image_sizes")
+            self.model.picture_grids(pixel_values, image_sizes, kwargs.get("crop_features"))
+            kwargs["crop_features"] = self.model.encode_pictures(pixel_values, image_sizes)
+        processors = LogitsProcessorList([*(logits_processor or []), NoPicturePlaces(self.config.image_token_id)])
+        return super().generate(inputs, generation_config, logits_processor=processors, **kwargs)
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        past_key_values: Cache | None = None,
+        next_sequence_length: int | None = None,
+        is_first_iteration: bool | None = False,
+        crop_features: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """One step's inputs.
+
+        On crossing the original context the cache, made with the short rotary factors, is dropped once, and the whole
+        prompt is computed again with the long ones; the pictures' features are at hand.
+        """
+        limit = self.config.original_max_position_embeddings
+        past = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if 0 < past <= limit < input_ids.shape[1] and self.config.rope_parameters["rope_type"] == "longrope":
+            past_key_values, next_sequence_length, past = None, None, 0
+        model_inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids,
+            past_key_values=past_key_values,
+            next_sequence_length=next_sequence_length,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
+        )
+        if is_first_iteration or not past:
+            model_inputs.update(crop_features=crop_features, image_sizes=image_sizes)
+        return model_inputs
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: torch.Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[torch.Tensor | None, dict[str, Any]]:
+        """Repeat every row and, group by group, its pictures: rows a a b b, pictures a1 a2 a1 a2 b1 b1."""
+        features, sizes = model_kwargs.pop("crop_features", None), model_kwargs.pop("image_sizes", None)
+        rows = input_ids
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        if features is not None and sizes is not None and rows is not None and expand_size > 1:
+            vision = self.model.vision_embed_tokens
+            grids = vision.grids(sizes)
+            tokens = [vision.num_tokens(*grid) for grid in grids]
+            crops = features.split([1 + height * width for height, width in grids])
+            order: list[int] = []
+            for count in images_per_row(rows, tokens, self.config.image_token_id):
+                first = len(order) // expand_size
+                order += list(range(first, first + count)) * expand_size
+            features, sizes = torch.cat([crops[index] for index in order]), sizes[order]
+        return input_ids, {**model_kwargs, "crop_features": features, "image_sizes": sizes}
+
+
+__all__ = ["Phi3VGenerationMixin"]

@@ -1,0 +1,171 @@
+"""The picture side of Phi-3-vision: crops through CLIP, merged, joined with separators, projected and counted.
+
+Shapes: B rows, T tokens, N pictures, C crops of all pictures together, S crop side in pixels, G token rows of a crop,
+P CLIP's patches of a crop and its class token, V CLIP's width, D the decoder's width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import CLIPVisionModel
+
+from hangtag.errors import ModelError
+from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
+
+WAY_OUT = "let the processor make input_ids, pixel_values and image_sizes together"
+
+
+class Phi3VImageEmbedding(nn.Module):
+    """CLIP, the 2x2 merge, the separators and the projection: crops in, one feature per picture token out."""
+
+    def __init__(self, config: Phi3VConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = 4 * config.vision_config.hidden_size
+        self.img_processor = CLIPVisionModel._from_config(config.vision_config)
+        self.glb_GN = nn.Parameter(torch.zeros(1, 1, width))
+        self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width))
+        self.img_projection = nn.Sequential(
+            nn.Linear(width, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
+        )
+
+    def grids(self, image_sizes_N2: torch.Tensor) -> list[tuple[int, int]]:
+        """Rows and columns of tiles of every picture.
+
+        Raises:
+            ModelError: a size is no multiple of the crop side.
+        """
+        side, sizes = self.config.crop_size, image_sizes_N2.reshape(-1, 2).tolist()
+        for picture, (height, width) in enumerate(sizes):
+            if height % side or width % side or height < side or width < side:
+                raise ModelError(
+                    f"picture {picture + 1}: image_sizes says {height}x{width}, no multiple of the crop side {side}; "
+                    + WAY_OUT
+                )
+        return [(height // side, width // side) for height, width in sizes]
+
+    def num_tokens(self, rows: int, columns: int) -> int:
+        """Tokens of a picture of `rows` x `columns` tiles."""
+        grid = self.config.crop_grid
+        return (rows * columns + 1) * grid * grid + 1 + (rows + 1) * grid
+
+    def gather_crops(self, pixel_values: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """The crops that hold a picture [C, 3, S, S]; the slots filled with zeros are left out.
+
+        Args:
+            pixel_values: [N, slots, 3, S, S], or already [C, 3, S, S].
+
+        Raises:
+            ModelError: pictures or crops differ in number from what `grids` says, or have another side.
+        """
+        counts = [1 + rows * columns for rows, columns in grids]
+        side = self.config.crop_size
+        if pixel_values.ndim not in (4, 5) or pixel_values.shape[-3:] != (3, side, side):
+            raise ModelError(
+                f"pixel_values has shape {list(pixel_values.shape)}; it must be [pictures, crops, 3, {side}, {side}]"
+            )
+        if pixel_values.ndim == 4:
+            if len(pixel_values) != sum(counts):
+                raise ModelError(
+                    f"pixel_values holds {len(pixel_values)} crops, image_sizes asks for {sum(counts)}; {WAY_OUT}"
+                )
+            return pixel_values
+        if len(pixel_values) != len(counts):
+            raise ModelError(f"pixel_values holds {len(pixel_values)} pictures, image_sizes {len(counts)}; {WAY_OUT}")
+        slots = pixel_values.shape[1]
+        for picture, count in enumerate(counts):
+            if count > slots:
+                raise ModelError(
+                    f"picture {picture + 1}: pixel_values holds {slots} crops, image_sizes asks for {count}; {WAY_OUT}"
+                )
+        return torch.cat([crops[:count] for crops, count in zip(pixel_values, counts, strict=True)])
+
+    def encode_crops(self, crops_C3SS: torch.Tensor) -> torch.Tensor:
+        """CLIP's features of crops, merged two by two: [C, G * G, 4 V]. CLIP's unused top is not computed."""
+        clip = self.img_processor
+        hidden_CPV: torch.Tensor = clip.pre_layrnorm(clip.embeddings(crops_C3SS))
+        for layer in clip.encoder.layers[: self.config.vision_layers]:
+            hidden_CPV = layer(hidden_CPV, attention_mask=None)
+        grid = self.config.crop_grid
+        patches = hidden_CPV[:, 1:].view(len(hidden_CPV), grid, 2, grid, 2, -1)
+        return patches.permute(0, 1, 3, 2, 4, 5).reshape(len(hidden_CPV), grid * grid, -1)
+
+    def assemble(self, crop_features: torch.Tensor, grids: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+        """Per picture the tiles' token rows, a separator and the global view's, each row ended by a newline.
+
+        Args:
+            crop_features: [C, G * G, 4 V], per picture the global view and then the tiles row by row.
+
+        Returns:
+            one [tokens, 4 V] for each picture.
+
+        Raises:
+            ModelError: the crops differ in number from what `grids` says.
+        """
+        grid, width = self.config.crop_grid, crop_features.shape[-1]
+        counts = [1 + rows * columns for rows, columns in grids]
+        if len(crop_features) != sum(counts):
+            raise ModelError(f"crop_features holds {len(crop_features)} crops, image_sizes asks for {sum(counts)}")
+        pictures = []
+        for (rows, columns), crops in zip(grids, torch.split(crop_features, counts), strict=True):
+            overview = crops[0].view(grid, grid, width)
+            tiles = crops[1:].view(rows, columns, grid, grid, width)
+            tiles = tiles.permute(0, 2, 1, 3, 4).reshape(rows * grid, columns * grid, width)
+            lines = [
+                torch.cat([part, self.sub_GN[0].expand(len(part), 1, width)], dim=1).flatten(0, 1)
+                for part in (tiles, overview)
+            ]
+            pictures.append(torch.cat([lines[0], self.glb_GN[0], lines[1]]))
+        return pictures
+
+    def forward(self, crop_features: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Features of all pictures, one after another [tokens, D]; the separators are projected too."""
+        assembled = torch.cat(self.assemble(crop_features.to(self.glb_GN), grids))
+        features: torch.Tensor = self.img_projection(assembled)
+        return features
+
+
+def images_per_row(input_ids_BT: torch.Tensor, tokens: Sequence[int], image_token_id: int) -> list[int]:
+    """How many pictures each row holds, after checking that every picture finds exactly its places.
+
+    Every run of `image_token_id` must be filled by whole pictures, in order, row after row.
+
+    Args:
+        tokens: how many places each picture needs.
+
+    Raises:
+        ModelError: with the row and both counts, where places and pictures differ.
+    """
+    per_row, used = [], 0
+    for row, places in enumerate((input_ids_BT == image_token_id).cpu().numpy().astype("int8")):
+        edges = places.copy()
+        edges[1:] -= places[:-1]
+        starts = (edges == 1).nonzero()[0].tolist()
+        ends = [*(edges == -1).nonzero()[0].tolist(), len(places)]
+        first = used
+        for start, end in zip(starts, ends, strict=False):
+            filled = 0
+            while filled < end - start:
+                if used == len(tokens):
+                    raise ModelError(
+                        f"row {row}: {int(places.sum())} picture places, but its pictures fill {sum(tokens[first:])} "
+                        f"({len(tokens) - first} pictures are left for the row); {WAY_OUT}"
+                    )
+                filled += tokens[used]
+                used += 1
+            if filled != end - start:
+                raise ModelError(
+                    f"row {row}: {end - start} picture places stand together where picture {used} of the batch needs "
+                    f"{tokens[used - 1]}, ending at {filled}; {WAY_OUT}"
+                )
+        per_row.append(used - first)
+    if used != len(tokens):
+        raise ModelError(
+            f"row {len(per_row) - 1}: the batch has places for {used} pictures, but {len(tokens)} pictures were given; "
+            + WAY_OUT
+        )
+    return per_row
+
+
+__all__ = ["Phi3VImageEmbedding", "images_per_row"]

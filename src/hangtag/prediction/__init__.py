@@ -1,0 +1,1 @@
+"""Tags for pictures: batched generation from a run's model."""

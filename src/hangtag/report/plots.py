@@ -1,0 +1,243 @@
+"""Drawings as inline SVG: learning curve, scatter of numbers, confusion matrix.
+
+Colours come from the page's style through classes, so a drawing reads in light and dark; every dot and cell says
+in a tooltip what it is. Text is escaped by markupsafe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from hangtag.evaluation.metrics import Floats, confusion, show_amount
+
+WIDTH, HEIGHT = 460, 340
+LEFT, RIGHT, TOP, BOTTOM = 58, 448, 14, 296
+BAND = 0.2
+MOST_LABELS = 60
+OTHERS = "(all others)"
+_MOST_POINTS = 400
+
+
+def element(name: str, *content: object, **attributes: object) -> Markup:
+    """An SVG element with escaped attributes and content; `class_` stands for class, `clip_path` for clip-path."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
+    )
+    inside = Markup("").join(escape(each) for each in content)
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, inside)
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}" if isinstance(value, float) else value
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps low..high to the pixels start..end, by the logarithm where `log`; values outside land on the edge."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool
+
+    def __call__(self, value: float) -> float:
+        low, high, value = (
+            math.log(each) if self.log else each for each in (self.low, self.high, min(max(value, self.low), self.high))
+        )
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values: 1, 2 and 5 of each decade, or 1 alone where there are many; evenly spaced if not `log`."""
+        if self.log and self.high / self.low > 4:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+            marks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        else:
+            rough = (self.high - self.low) / 5
+            decade = 10.0 ** math.floor(math.log10(rough))
+            step = next(each * decade for each in (1, 2, 5, 10) if each * decade >= rough)
+            marks = [each * step for each in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return [each for each in marks if self.low <= each <= self.high]
+
+
+def axis(values: Floats, start: float, end: float, log: bool) -> Axis:
+    """An axis around some values, with a little room on both sides; linear where a value is not above zero."""
+    low, high = float(values.min()), float(values.max())
+    log = log and low > 0
+    if log:
+        room = max((high / low) ** 0.05, 1.05)
+        return Axis(low / room, high * room, start, end, True)
+    room = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
+    return Axis(low - room, high + room, start, end, False)
+
+
+def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Iterable[Markup]:
+    for value in x.ticks():
+        yield element("line", class_="grid", x1=x(value), x2=x(value), y1=TOP, y2=BOTTOM)
+        yield element("text", show_amount(value), class_="tick", x=x(value), y=BOTTOM + 16, text_anchor="middle")
+    for value in y.ticks():
+        yield element("line", class_="grid", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value))
+        yield element("text", show_amount(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
+    middle = (TOP + BOTTOM) / 2
+    yield element("text", x_label, class_="axis", x=(LEFT + RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle")
+    yield element("text", y_label, class_="axis", transform=f"translate(13 {middle}) rotate(-90)", text_anchor="middle")
+
+
+def _drawing(
+    title: str, *content: Markup, width: float = WIDTH, height: float = HEIGHT, **attributes: object
+) -> Markup:
+    return element("svg", *content, viewBox=f"0 0 {width:.0f} {height:.0f}", role="img", aria_label=title, **attributes)
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def learning_curve(log: Sequence[dict[str, Any]]) -> Markup | None:
+    """Training and validation loss by step, from log.jsonl's records; None where it holds fewer than two losses."""
+    curves = {name: _curve(log, key) for name, key in (("train", "loss"), ("validation", "validation_loss"))}
+    points = np.array([point for curve in curves.values() for point in curve])
+    if len(points) < 2 or len(set(points[:, 0])) < 2:
+        return None
+    x = Axis(float(points[:, 0].min()), float(points[:, 0].max()), LEFT, RIGHT, False)
+    y = axis(
+        points[:, 1], BOTTOM, TOP, log=bool(points[:, 1].min() > 0 and points[:, 1].max() > 8 * points[:, 1].min())
+    )
+    drawn = list(_grid(x, y, "step", "loss"))
+    for name, curve in curves.items():
+        drawn.append(element("path", class_=f"line {name}", d=_path((x(step), y(loss)) for step, loss in curve)))
+        if name == "validation" or len(curve) == 1:
+            drawn += [
+                element("circle", element("title", f"{name} loss {loss:.4g} at step {step:,.0f}"), class_=f"dot {name}",
+                        cx=x(step), cy=y(loss), r=3.5)
+                for step, loss in curve
+            ]  # fmt: skip
+    last = {name: curve[-1][1] for name, curve in curves.items() if curve}
+    title = "Learning curve; last " + ", ".join(f"{name} loss {loss:.3g}" for name, loss in last.items())
+    return _drawing(title, *drawn)
+
+
+def _curve(log: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Steps and finite losses in order, the last record of a step; neighbours averaged where there are very many."""
+    found = {
+        each["step"]: float(each[key]) for each in log if "step" in each and math.isfinite(each.get(key, math.nan))
+    }
+    points = np.array(sorted(found.items()))
+    if len(points) > _MOST_POINTS:
+        points = np.array([part.mean(0) for part in np.array_split(points, _MOST_POINTS)])
+    return [(float(step), float(loss)) for step, loss in points]
+
+
+def scatter(name: str, truths: Sequence[float], written: Sequence[float], labels: Sequence[str]) -> Markup:
+    """Written against true numbers with a band of +-20 %; log axes where every true number is above zero."""
+    truth = np.array(truths, float)
+    scale = axis(truth, LEFT, RIGHT, log=True)
+    if scale.log:
+        inside = [value for value in written if scale.low / 3 < value < scale.high * 3]
+        scale = axis(np.array([*truth, *inside]), LEFT, RIGHT, log=True)
+    x, y = scale, Axis(scale.low, scale.high, BOTTOM, TOP, scale.log)
+    ends = np.geomspace(x.low, x.high, 2) if x.log else np.linspace(x.low, x.high, 41)
+    band = [(x(end), _free(y, end * (1 + BAND))) for end in ends] + [
+        (x(end), _free(y, end * (1 - BAND))) for end in ends[::-1]
+    ]
+    frame = element(
+        "clipPath", element("rect", x=LEFT, y=TOP, width=RIGHT - LEFT, height=BOTTOM - TOP), id=f"frame-{_id(name)}"
+    )
+    drawn = [
+        frame,
+        element("path", class_="band", d=_path(band) + "Z", clip_path=f"url(#frame-{_id(name)})"),
+        *_grid(x, y, f"true {name}", f"written {name}"),
+        element("line", class_="diagonal", x1=x(x.low), y1=y(x.low), x2=x(x.high), y2=y(x.high)),
+    ]
+    for true, value, label in zip(truths, written, labels, strict=True):
+        tip = element("title", f"{label}: true {show_amount(true)}, written {show_amount(value)}")
+        near = abs(value - true) <= BAND * abs(true)
+        drawn.append(element("circle", tip, class_=f"dot {'near' if near else 'far'}", cx=x(true), cy=y(value), r=3))
+    kind = "log axes" if x.log else "linear axes"
+    return _drawing(f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent", *drawn)
+
+
+def _free(axis: Axis, value: float) -> float:
+    """A place that may lie outside the frame, where a clip path cuts it."""
+    if not axis.log:
+        return axis.start + (value - axis.low) / (axis.high - axis.low) * (axis.end - axis.start)
+    return axis.start + math.log(value / axis.low) / math.log(axis.high / axis.low) * (axis.end - axis.start)
+
+
+def _id(name: str) -> str:
+    return "".join(each if each.isalnum() else f"-{ord(each)}-" for each in name)
+
+
+def pooled(truths: Sequence[str], written: Sequence[str | None]) -> tuple[list[str], list[str], list[str | None]]:
+    """Labels for a matrix, at most MOST_LABELS: beyond that the least frequent true ones are pooled as OTHERS."""
+    known = set(truths)
+    if len(known) <= MOST_LABELS:
+        return sorted(known), list(truths), list(written)
+    count = {label: sum(each == label for each in truths) for label in known}
+    kept = set(sorted(known, key=lambda label: (-count[label], label))[: MOST_LABELS - 1])
+
+    def pool(label: str | None) -> str | None:
+        return label if label in kept or label not in known else OTHERS
+
+    return [*sorted(kept), OTHERS], [str(pool(each)) for each in truths], [pool(each) for each in written]
+
+
+def confusion_matrix(name: str, truths: Sequence[str], written: Sequence[str | None]) -> Markup:
+    """True categories down, written ones across, shaded by the share of the true category's rows."""
+    labels, truths, written = pooled(truths, written)
+    counts = confusion(truths, written, labels)
+    across = [*labels, *(["(none of these)"] if counts[:, -1].any() else [])]
+    side = 34 if len(labels) <= 14 else 26 if len(labels) <= 24 else 16
+    letters = 6.4 if side > 16 else 5.8
+    room = 14 + letters * min(max(map(len, across)), 32)
+    drawn = []
+    for row, label in enumerate(labels):
+        drawn.append(
+            element("text", _cut(label), class_="tick", x=room - 6, y=room + side * (row + 0.5) + 4, text_anchor="end")
+        )
+        total = max(int(counts[row].sum()), 1)
+        for column, other in enumerate(across):
+            count = int(counts[row, column])
+            drawn += _cell(room + side * column, room + side * row, side, count, total, label, other)
+    for column, other in enumerate(across):
+        place = f"translate({room + side * (column + 0.5) + 4:.1f} {room - 6:.1f}) rotate(-90)"
+        drawn.append(element("text", _cut(other), class_="tick", transform=place))
+    width, height = room + side * len(across) + 6, room + side * len(labels) + 6
+    right = int(np.trace(counts[:, :-1]))
+    title = f"Confusion matrix of {name}: true categories down, written ones across; {right} of {len(truths)} right"
+    return _drawing(title, *drawn, width=width, height=height, style=f"width:{width:.0f}px", class_="matrix")
+
+
+def _cell(x: float, y: float, side: int, count: int, total: int, true: str, written: str) -> list[Markup]:
+    if not count:
+        return [element("rect", class_="cell", x=x, y=y, width=side - 1, height=side - 1)]
+    tip = element("title", f"true {true}, written {written}: {count} of {total}")
+    shade = 0.12 + 0.88 * count / total
+    kind = "right" if true == written else "wrong"
+    style = f"fill-opacity:{shade:.2f}"
+    drawn = [element("rect", tip, class_=f"cell {kind}", style=style, x=x, y=y, width=side - 1, height=side - 1)]
+    if side > 16:
+        ink = "count full" if shade > 0.6 else "count"
+        drawn.append(element("text", count, class_=ink, x=x + side / 2, y=y + side / 2 + 4, text_anchor="middle"))
+    return drawn
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= 32 else label[:31] + "…"
+
+
+def mix_ups(truths: Sequence[str], written: Sequence[str | None], at_most: int = 10) -> list[tuple[str, str, int]]:
+    """The most frequent mistakes: true category, written one, and how often; unreadable answers are not among them."""
+    counts: dict[tuple[str, str], int] = {}
+    for true, other in zip(truths, written, strict=True):
+        if other is not None and true != other:
+            counts[true, other] = counts.get((true, other), 0) + 1
+    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    return [(true, other, count) for (true, other), count in ranked[:at_most]]

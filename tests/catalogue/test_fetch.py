@@ -1,0 +1,237 @@
+"""fetch: every row is kept or explained, nothing outside is read, the folder appears whole or not at all."""
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hangtag.catalogue import open_catalogue
+from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.pictures import read_picture
+from hangtag.errors import DataError, OutputNotEmpty, TableError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+needs_photos = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared product photos are not here")
+
+
+def shop(folder, cells, column="photo", titles=None):
+    """A table with a row for each picture cell, beside a folder of ten pictures 0.png ... 9.png."""
+    (folder / "photos").mkdir(parents=True, exist_ok=True)
+    for number in range(10):
+        Image.new("RGB", (40, 30), (20 * number, 90, 60)).save(folder / "photos" / f"{number}.png")
+    with open(folder / "shop.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([column, "title", "price"])
+        writer.writerows([cell, titles[i] if titles else f"Tote {i}", f"{i}"] for i, cell in enumerate(cells))
+    return folder / "shop.csv"
+
+
+def rejected(out):
+    with open(out / "rejected.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_table_becomes_a_catalogue(tmp_path):
+    table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
+    seen = []
+    info = fetch(table, tmp_path / "out", "photo", progress=lambda done, total: seen.append((done, total)))
+    catalogue = open_catalogue(tmp_path / "out")
+    assert catalogue.columns == ["photo", "title", "price"]
+    assert [row["title"] for row in catalogue.rows] == [f"Tote {number}" for number in range(10)]
+    assert all(catalogue.split(name) for name in ("train", "validation", "test"))
+    assert read_picture(catalogue.image_path(catalogue.rows[3])).getpixel((9, 9)) == pytest.approx((60, 90, 60), abs=2)
+    assert seen == [(number, 10) for number in range(1, 11)]
+    assert catalogue.info == info
+    assert info["options"] == {"image_column": "photo", "keys": ["title"], "allow_outside": False, "max_side": 1024}
+
+
+def test_bad_rows_are_explained_and_the_rest_goes_on(tmp_path):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"")
+    cells = [
+        "photos/0.png",
+        "photos/absent.png",
+        "N.A.",
+        "",
+        "https://shop.example/1.jpg",
+        "file:///etc/passwd",
+        "../secret.png",
+        "/etc/passwd",
+        "photos/cut.png",
+        "photos/page.jpg",
+        "photos",
+        "nul\0.png",
+        str(tmp_path / "table/photos/1.png"),
+    ]
+    table = shop(tmp_path / "table", cells)
+    whole = (tmp_path / "table/photos/2.png").read_bytes()
+    (tmp_path / "table/photos/cut.png").write_bytes(whole[:70])
+    (tmp_path / "table/photos/page.jpg").write_text("<html>404</html>")
+    with open(table, "a") as file:
+        file.write("photos/3.png,a title, with a comma,3\n")
+    info = fetch(table, tmp_path / "out", "photo")
+    assert [row["title"] for row in open_catalogue(tmp_path / "out").rows] == ["Tote 0", "Tote 12"]
+    expected = ["missing", "empty", "empty", "url", "scheme", "outside", "outside", "truncated", "not-a-picture"]
+    expected += ["not-a-picture", "unreadable", "ragged"]
+    found = rejected(tmp_path / "out")
+    assert [bad["reason"] for bad in found] == expected
+    assert [bad["row"] for bad in found] == [str(n) for n in [*range(2, 13), 14]]
+    assert [bad["url"] for bad in found[:10]] == cells[1:11]
+    assert all(bad["detail"] for bad in found)
+    assert info["reasons"] == dict(Counter(expected))
+
+
+def test_outside_is_read_only_when_allowed(tmp_path):
+    table = shop(tmp_path / "table", ["../outside.png", "photos/link.png", "photos/0.png"])
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "outside.png")
+    (tmp_path / "table/photos/link.png").symlink_to(tmp_path / "outside.png")
+    fetch(table, tmp_path / "out", "photo")
+    assert [bad["reason"] for bad in rejected(tmp_path / "out")] == ["outside", "outside"]
+    fetch(table, tmp_path / "all", "photo", allow_outside=True)
+    assert rejected(tmp_path / "all") == []
+    assert len(open_catalogue(tmp_path / "all").rows) == 3
+
+
+def test_equal_pictures_share_one_file_and_one_split(tmp_path):
+    table = shop(tmp_path, [f"photos/{number % 10}.png" for number in range(40)])
+    (tmp_path / "photos/1.png").write_bytes((tmp_path / "photos/0.png").read_bytes())
+    seen = []
+    fetch(table, tmp_path / "out", "photo", progress=lambda done, total: seen.append(total))
+    assert seen == [10] * 10  # a path is read once
+    rows = open_catalogue(tmp_path / "out").rows
+    assert len(rows) == 40
+    assert len(list((tmp_path / "out/images").iterdir())) == 9
+    splits = defaultdict(set)
+    for row in rows:
+        splits[row["file_name"]].add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_same_table_same_bytes_whatever_the_workers(tmp_path):
+    table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
+    fetch(table, tmp_path / "one", "photo", workers=1)
+    fetch(table, tmp_path / "four", "photo", workers=4)
+    assert contents(tmp_path / "one") == contents(tmp_path / "four")
+    fetch(table, tmp_path / "seed", "photo", seed=1)
+    assert contents(tmp_path / "one") != contents(tmp_path / "seed")
+
+
+def test_keys_are_kept_together(tmp_path):
+    cells = [f"photos/{number % 10}.png" for number in range(10)]
+    table = shop(tmp_path, cells, titles=[f"Tote {number // 2}" for number in range(10)])
+    fetch(table, tmp_path / "out", "photo")
+    splits = [row["split"] for row in open_catalogue(tmp_path / "out").rows]
+    assert splits[::2] == splits[1::2]
+    info = fetch(table, tmp_path / "none", "photo", keys=[])
+    assert info["options"]["keys"] == []
+    with pytest.raises(TableError, match=r"no column 'titel'.*did you mean 'title'"):
+        fetch(table, tmp_path / "typo", "photo", keys=["titel"])
+
+
+def test_columns_that_an_imagefolder_would_claim_are_renamed(tmp_path):
+    table = shop(tmp_path, ["photos/0.png", "photos/1.png"], column="image")
+    table.write_text(table.read_text().replace("title,price", "split,back_file_name"))
+    info = fetch(table, tmp_path / "out", "image", keys=["split"])
+    assert info["renamed"] == {
+        "image": "image_source",
+        "split": "split_source",
+        "back_file_name": "back_file_name_source",
+    }
+    catalogue = open_catalogue(tmp_path / "out")
+    assert catalogue.columns == ["image_source", "split_source", "back_file_name_source"]
+    assert catalogue.rows[1]["split_source"] == "Tote 1"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="datasets is not installed")
+def test_datasets_opens_what_was_fetched(tmp_path):
+    table = shop(tmp_path, [f"photos/{number % 10}.png" for number in range(20)], column="image")
+    info = fetch(table, tmp_path / "out", "image")
+    code = """
+import collections, datasets, json
+found = datasets.load_dataset("imagefolder", data_dir="out", split="train")
+sizes = {image.size for image in found["image"]}
+print(json.dumps([found.column_names, collections.Counter(found["split"]), list(found["title"]), list(sizes)]))
+"""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    columns, splits, titles, sizes = json.loads(done.stdout)
+    assert columns == ["image", "image_source", "title", "price", "split"]
+    assert splits == {name: info["counts"][name] for name in ("train", "validation", "test")}
+    assert titles == [f"Tote {number}" for number in range(20)]
+    assert sizes == [[40, 30]]
+
+
+def test_nothing_usable_is_an_error_and_nothing_is_written(tmp_path):
+    table = shop(tmp_path, ["N.A.", "", "https://shop.example/1.jpg", "absent.png"])
+    before = contents(tmp_path)
+    with pytest.raises(TableError) as error:
+        fetch(table, tmp_path / "out", "photo")
+    assert "none of its 4 rows has a picture that can be used" in str(error.value)
+    assert "2 empty, first in row 1: the row names no picture" in str(error.value)
+    assert "1 url, first in row 3: fetching URLs is not available yet" in str(error.value)
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_absent_column_is_named_with_the_nearest(tmp_path):
+    table = shop(tmp_path, ["photos/0.png"], column="image")
+    with pytest.raises(TableError) as error:
+        fetch(table, tmp_path / "out")
+    assert "no column 'imageurl'" in str(error.value)
+    assert "--image-column" in str(error.value)
+    assert "did you mean 'image'" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_must_be_new_and_writable(tmp_path):
+    table = shop(tmp_path, ["photos/0.png"])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    with pytest.raises(OutputNotEmpty):
+        fetch(table, tmp_path / "full", "photo")
+    with pytest.raises(DataError, match="cannot be written"):
+        fetch(table, table / "out", "photo")
+    assert os.listdir(tmp_path / "full") == ["file"]
+
+
+def test_an_interruption_leaves_nothing(tmp_path):
+    table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
+
+    def interrupt(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    before = set(os.listdir(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        fetch(table, tmp_path / "out", "photo", progress=interrupt)
+    assert set(os.listdir(tmp_path)) == before
+
+
+@needs_photos
+@pytest.mark.parametrize(
+    ("table", "rows", "pictures"), [("luma/table_color_variants.csv", 469, 461), ("eshop/table.csv", 101, 101)]
+)
+def test_real_photos(tmp_path, table, rows, pictures):
+    info = fetch(SHARED / table, tmp_path / "out", "image")
+    catalogue = open_catalogue(tmp_path / "out")
+    assert (len(catalogue.rows), info["counts"]["rejected"]) == (rows, 0)
+    assert len(list((tmp_path / "out/images").iterdir())) <= pictures
+    titles = defaultdict(set)
+    for row in catalogue.rows:
+        titles[row["title"].casefold()].add(row["split"])
+    assert all(len(found) == 1 for found in titles.values())
+    assert json.loads((tmp_path / "out/catalogue.json").read_text())["counts"]["train"] == pytest.approx(
+        0.8 * rows, abs=6
+    )

@@ -1,0 +1,124 @@
+"""Splits: no group crosses, shares hold, order does not matter, added rows hardly move any."""
+
+import random
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hangtag.catalogue.split import SPLITS, assign_splits, fold, group_rows
+
+titles = st.sampled_from(["Tote", "TOTE ", "to  te", "Ｔote", "Belt", "belt", "N.A.", "", "Straße", "STRASSE", "Cap"])
+codes = st.sampled_from(["1", "2", "3", "4", "5", "6", "n/a", ""])
+pictures = st.sampled_from(["images/a.jpg", "images/b.jpg", "images/c.jpg", "images/d.jpg"])
+steady = settings(deadline=None, derandomize=True)
+rows = st.lists(
+    st.fixed_dictionaries({"product_code": codes, "title": titles}, optional={"file_name": pictures}), max_size=30
+)
+
+
+def groups_by_search(rows):
+    """The slow way: walk from row to row along any shared value."""
+    keys = [{(n, fold(row[n])) for n in ("product_code", "title", "file_name") if fold(row.get(n, ""))} for row in rows]
+    group = {}
+    for start in range(len(rows)):
+        open_ = [] if start in group else [start]
+        while open_:
+            here = open_.pop()
+            group[here] = start
+            open_ += [there for there in range(len(rows)) if there not in group and keys[there] & keys[here]]
+    return [group[place] for place in range(len(rows))]
+
+
+def distinct(names):
+    seen = {}
+    return [seen.setdefault(name, len(seen)) for name in names]
+
+
+@steady
+@given(rows)
+def test_groups_equal_those_found_by_search(rows):
+    named = [{**row, "number": str(i)} for i, row in enumerate(rows)]  # rows without any key are all different
+    assert distinct(group_rows(named)) == distinct(groups_by_search(rows))
+
+
+@steady
+@given(rows, st.integers(0, 5))
+def test_no_shared_value_crosses_a_split(rows, seed):
+    splits = assign_splits(rows, seed=seed)
+    for name in ("product_code", "title", "file_name"):
+        found = defaultdict(set)
+        for row, split in zip(rows, splits, strict=True):
+            if fold(row.get(name, "")):
+                found[fold(row[name])].add(split)
+        assert all(len(where) == 1 for where in found.values())
+
+
+@steady
+@given(rows, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(rows, shuffler):
+    order = list(range(len(rows)))
+    shuffler.shuffle(order)
+    splits = assign_splits(rows)
+    assert assign_splits([rows[place] for place in order]) == [splits[place] for place in order]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_of_single_rows_hold_within_one_percent(seed):
+    splits = Counter(assign_splits([{"title": f"title {i}"} for i in range(3000)], seed=seed))
+    for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(splits[name] / 3000 - share) <= 0.01
+
+
+@settings(steady, max_examples=20)
+@given(st.lists(st.integers(1, 6), min_size=150, max_size=200), st.integers(0, 3))
+def test_shares_of_small_groups_hold_within_their_size(sizes, seed):
+    rows = [{"title": f"title {i}"} for i, size in enumerate(sizes) for _ in range(size)]
+    splits = Counter(assign_splits(rows, seed=seed))
+    for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(splits[name] - share * len(rows)) <= 0.01 * len(rows) + 6
+
+
+def test_another_seed_is_another_split():
+    rows = [{"title": f"title {i}"} for i in range(200)]
+    assert assign_splits(rows, seed=0) == assign_splits(rows, seed=0)
+    assert assign_splits(rows, seed=0) != assign_splits(rows, seed=1)
+
+
+def test_rows_added_in_new_groups_move_hardly_any_row():
+    old = [{"title": f"old {i}"} for i in range(20_000)]
+    before = assign_splits(old)
+    after = assign_splits(old + [{"title": f"new {i}"} for i in range(5_000)])
+    assert sum(a != b for a, b in zip(before, after[:20_000], strict=True)) <= 20
+
+
+def test_a_colour_added_to_a_title_follows_it():
+    old = [{"product_code": f"{i}", "title": f"title {i}"} for i in range(3000)]
+    new = {"product_code": "0 new", "title": "TITLE 0"}
+    after = assign_splits([*old, new])
+    assert after[-1] == after[0]
+    assert sum(a != b for a, b in zip(assign_splits(old), after[:-1], strict=True)) <= 3
+
+
+@pytest.mark.parametrize("count", range(3, 30))
+def test_few_rows_leave_no_split_empty(count):
+    assert set(assign_splits([{"title": f"title {i}"} for i in range(count)])) == set(SPLITS)
+
+
+@pytest.mark.parametrize(("shares", "expected"), [((1, 0, 0), {"train"}), ((0.5, 0, 0.5), {"train", "test"})])
+def test_a_share_of_nothing_gets_nothing(shares, expected):
+    assert set(assign_splits([{"title": f"title {i}"} for i in range(300)], shares=shares)) == expected
+
+
+def test_given_keys_replace_the_usual_ones():
+    rows = [{"title": "same", "sku": f"{i}"} for i in range(300)]
+    assert len(set(assign_splits(rows))) == 1
+    assert len(set(assign_splits(rows, keys=["sku"]))) == 3
+    assert assign_splits([]) == []
+
+
+def test_chains_of_many_rows_need_no_deep_stack():
+    rows = [{"product_code": f"{i // 2}", "title": f"title {(i + 1) // 2}"} for i in range(20_000)]
+    random.Random(0).shuffle(rows)
+    assert len(set(group_rows(rows))) == 1

@@ -1,0 +1,60 @@
+"""What the tests share: `hangtag` as a command, and a small catalogue and run made once, through the commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+HANGTAG = Path(sys.executable).with_name("hangtag")
+TINY = [
+    "model.nano.crop_size=56",
+    "model.nano.vision_hidden=32",
+    "model.nano.vision_layers=1",
+    "model.nano.hidden=64",
+    "model.nano.layers=2",
+    "train.batch_size=8",
+]
+
+
+def hangtag(*arguments, code=0, cwd=None):
+    """Run the command as a person would; return its output after checking the exit code and that no traceback shows."""
+    done = subprocess.run([HANGTAG, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def settings(*pairs):
+    """`--set` options for the command line."""
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def small_catalogue(tmp_path_factory):
+    out = tmp_path_factory.mktemp("small") / "catalogue"
+    hangtag("synth", out, "--rows", 60, "--size", 96, "--seed", 3)
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_run(small_catalogue):
+    out = small_catalogue.with_name("run")
+    hangtag(
+        "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=25", *TINY)
+    )  # fmt: skip
+    return out
+
+
+def tiny_processor(num_crops=1):
+    """Nano's processor with 56-pixel crops and a tokenizer of a few words."""
+    from hangtag.recipe import Model
+    from hangtag.training.nano import nano_processor
+
+    texts = ["Tag: Red Bag, 10", "Tag: Long Blue Coat, 20", "What is it?"] * 3
+    return nano_processor(texts, Model(base="nano", num_crops=num_crops, nano={"crop_size": 56, "vocabulary": 400}))

@@ -1,0 +1,160 @@
+"""Pictures to crops, against the recorded reference, and what happens to pictures that are none."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hangtag.errors import ImageError
+from hangtag.phi3v import Phi3VImageProcessor
+
+from .reference import GOLDEN, INDEX
+
+CASES = {case: expected for case, expected in INDEX["preprocess"]["cases"].items() if "hd_uint8_sha256" in expected}
+
+
+def picture(name: str) -> Image.Image:
+    return Image.open(GOLDEN / "images" / f"{name}.png")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_recorded_picture_is_equal_bit_for_bit(case: str) -> None:
+    expected = CASES[case]
+    name, crops = case.split("@")
+    processor = Phi3VImageProcessor(num_crops=int(crops))
+    canvas = processor.hd_transform(picture(name))
+    assert hashlib.sha256(canvas.tobytes()).hexdigest() == expected["hd_uint8_sha256"]
+    features = processor(picture(name), pad_to_num_crops=True, return_tensors="pt")
+    assert list(features["pixel_values"].shape) == expected["pixel_values_shape"]
+    assert hashlib.sha256(features["pixel_values"].numpy().tobytes()).hexdigest() == expected["pixel_values_f32_sha256"]
+    assert features["image_sizes"].tolist() == [expected["image_size_hw"]]
+    assert features["num_img_tokens"] == [expected["num_img_tokens"]]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.endswith("@4")])
+def test_recorded_canvases_are_equal_to_the_pixel(case: str) -> None:
+    with Image.open(GOLDEN / "hd" / f"{case}.png") as expected:
+        canvas = Phi3VImageProcessor(num_crops=4).hd_transform(picture(case.split("@")[0]))
+        assert np.array_equal(canvas, np.array(expected))
+
+
+def test_recorded_pixel_values_are_equal() -> None:
+    subsamples = np.load(GOLDEN / "preprocess_subsample.npz")
+    full = np.load(GOLDEN / "preprocess_full.npz")
+    for case in ("rgb_640x480@4", "rgb_50x50@1", "rgba_300x200@4"):
+        name, crops = case.split("@")
+        pixels = Phi3VImageProcessor(num_crops=int(crops))(picture(name))["pixel_values"][0].numpy()
+        assert np.array_equal(pixels[:, :, 5::48, 7::48], subsamples[case])
+        if case == "rgb_50x50@1":
+            assert np.array_equal(pixels, full[case])
+        if case == "rgb_640x480@4":
+            assert np.array_equal(pixels[:1], full[f"{case}.global"])
+
+
+@pytest.mark.parametrize("case", INDEX["hd_size_table"]["table"])
+def test_sizes_and_token_counts_need_no_pixels(case: str) -> None:
+    size, crops = case.split("@")
+    width, height = map(int, size.split("x"))
+    processor = Phi3VImageProcessor(num_crops=int(crops))
+    canvas = processor.size_after(width, height)
+    assert [*canvas, processor.num_image_tokens(*canvas)] == INDEX["hd_size_table"]["table"][case]
+
+
+def test_several_pictures_share_a_batch_padded_with_empty_slots() -> None:
+    processor = Phi3VImageProcessor(num_crops=4)
+    pictures = [picture("rgb_100x700"), [picture("rgb_640x480"), [picture("rgb_672x336")]]]
+    together = processor(pictures)
+    recorded = INDEX["preprocess"]["cases"]["list[rgb_100x700,rgb_640x480]@4"]
+    assert together["image_sizes"].tolist()[:2] == recorded["image_sizes"]
+    assert together["num_img_tokens"][:2] == recorded["num_img_tokens"]
+    assert together["pixel_values"].shape == (3, 5, 3, 336, 336)
+    for place, each in enumerate([pictures[0], pictures[1][0], pictures[1][1][0]]):
+        alone = processor(each)["pixel_values"][0]
+        assert torch.equal(together["pixel_values"][place, : len(alone)], alone)
+        assert not together["pixel_values"][place, len(alone) :].any()
+
+
+def test_canvases_of_one_size_are_normalised_in_one_batch() -> None:
+    processor = Phi3VImageProcessor(num_crops=4)
+    canvases = torch.stack(
+        [torch.from_numpy(processor.hd_transform(picture(name))) for name in ("rgb_640x480", "rgb_50x50")]
+    )
+    batched = processor.canvas_to_pixel_values(canvases)
+    assert batched.shape == (2, 5, 3, 336, 336)
+    assert torch.equal(batched[1], processor.canvas_to_pixel_values(canvases[1]))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "F", "CMYK"])
+def test_other_modes_and_a_single_pixel_are_pictures(mode: str) -> None:
+    features = Phi3VImageProcessor(num_crops=4)(Image.new(mode, (1, 1)))
+    assert features["image_sizes"].tolist() == [[672, 672]]
+    assert features["num_img_tokens"] == [757]
+
+
+def test_small_crops_follow_the_same_rules() -> None:
+    processor = Phi3VImageProcessor(num_crops=4, crop_size=112, num_img_tokens=16)
+    features = processor(picture("rgb_640x480"))
+    assert features["pixel_values"].shape == (1, 5, 3, 112, 112)
+    assert features["num_img_tokens"] == [5 * 16 + 1 + 3 * 4]
+
+
+def as_uint8(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        as_uint8,
+        torch.from_numpy,
+        lambda array: torch.from_numpy(array).permute(2, 0, 1),
+        lambda array: array / 255.0,
+        lambda array: torch.from_numpy(array.astype(np.float32) / 255.0),
+    ],
+)
+def test_arrays_and_tensors_of_right_shape_and_range_are_pictures(change: Callable) -> None:
+    expected = picture("rgb_50x50")
+    processor = Phi3VImageProcessor(num_crops=1)
+    assert np.array_equal(processor.hd_transform(change(np.array(expected))), processor.hd_transform(expected))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("RGB", (6000, 1)), "6000x1 pixels is too flat"),
+        (Image.new("RGB", (1, 6000)), "6000x1 pixels is too flat"),
+        (np.zeros((4, 5, 7), np.uint8), r"shape \[4, 5, 7\]"),
+        (np.zeros((0, 5, 3), np.uint8), r"shape \[0, 5, 3\]"),
+        (np.full((8, 8, 3), 255.0), "float64 with values from 255.0 to 255.0"),
+        (np.full((8, 8, 3), -1, np.int32), "int32 with values from -1 to -1"),
+        (torch.full((3, 8, 8), float("nan")), "float32 with values from nan"),
+        ("photo.jpg", "str is no picture"),
+        (None, "NoneType is no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_its_place(image: object, message: str) -> None:
+    with pytest.raises(ImageError, match=f"picture 2: .*{message}"):
+        Phi3VImageProcessor(num_crops=4)([Image.new("RGB", (8, 8)), image])
+
+
+def test_a_damaged_file_is_refused(tmp_path) -> None:
+    whole = (GOLDEN / "images" / "rgb_640x480.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with Image.open(tmp_path / "cut.png") as image, pytest.raises(ImageError, match="cannot be decoded"):
+        Phi3VImageProcessor()(image)
+
+
+def test_no_picture_at_all_is_refused() -> None:
+    with pytest.raises(ImageError, match="no picture"):
+        Phi3VImageProcessor()([])
+
+
+def test_saves_and_loads_with_every_setting(tmp_path) -> None:
+    processor = Phi3VImageProcessor(num_crops=9, crop_size=112, num_img_tokens=16, image_mean=(0.5, 0.5, 0.5))
+    processor.save_pretrained(tmp_path)
+    again = Phi3VImageProcessor.from_pretrained(tmp_path)
+    assert again.to_dict() == processor.to_dict()
+    assert Phi3VImageProcessor.from_pretrained(tmp_path, num_crops=2).num_crops == 2
