@@ -12,6 +12,11 @@ from conftest import HANGTAG, TINY, hangtag, settings
 from hangtag.files import read_json, read_jsonl
 
 
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_help_needs_no_torch_and_shows_examples(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('torch must not be needed')")
     (tmp_path / "transformers.py").write_text("raise ImportError('transformers must not be needed')")
@@ -27,7 +32,7 @@ def test_the_whole_small_way(small_run, small_catalogue):
     assert "report.html" in done.stdout
     metrics = read_json(small_run / "evaluation" / "test" / "metrics.json")
     predictions = read_jsonl(small_run / "evaluation" / "test" / "predictions.jsonl")
-    rows = [row for row in csv.DictReader(open(small_catalogue / "metadata.csv")) if row["split"] == "test"]
+    rows = [row for row in table(small_catalogue / "metadata.csv") if row["split"] == "test"]
     assert metrics["rows"] == len(predictions) == len(rows)
     assert {"constant"} <= set(metrics["baselines"])
     assert set(metrics["controls"]) == {"shuffled", "blank"}
@@ -118,8 +123,7 @@ def test_wrong_usage_exits_with_2(small_run):
 def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_trained(small_catalogue, tmp_path):
     catalogue = tmp_path / "catalogue"
     shutil.copytree(small_catalogue, catalogue)
-    with open(catalogue / "metadata.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table(catalogue / "metadata.csv")
     used = [row for row in rows if row["split"] == "train"]
     used[0]["full_price"], used[1]["full_price"], used[2]["title"] = "N.A.", "1.299,00", ""
     with open(catalogue / "metadata.csv", "w", newline="") as file:
@@ -129,7 +133,7 @@ def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_trained(small_catal
     out = tmp_path / "run"
     done = hangtag("train", "demo", "--out", out, *settings(f"data.path={catalogue}", "train.epochs=0.2", *TINY))
     assert "3 rows could not be used" in done.stdout
-    rejected = list(csv.DictReader(open(out / "rejected.csv")))
+    rejected = table(out / "rejected.csv")
     assert [each["reason"] for each in rejected] == ["value-unreadable"] * 3
     assert "1299.00" in " ".join(each["detail"] for each in rejected)
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from itertools import combinations
@@ -41,6 +43,13 @@ def test_a_longer_catalogue_begins_with_the_shorter_one(made, tmp_path):
     short, long = open_catalogue(tmp_path / "short").rows, open_catalogue(made[0]).rows
     assert [{**row, "split": ""} for row in short] == [{**row, "split": ""} for row in long[:20]]
     assert (made[0] / long[7]["file_name"]).read_bytes() == (tmp_path / "short" / long[7]["file_name"]).read_bytes()
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
+    script = "from hangtag.catalogue.synth import synthesise; synthesise('out', rows=64, size=64, workers=2)"
+    ran = subprocess.run([sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "call synthesise under `if __name__" in ran.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_another_seed_is_another_catalogue():

@@ -13,6 +13,8 @@ import io
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ import numpy as np
 from hangtag.catalogue.render import KINDS, Look, render, studio
 from hangtag.catalogue.split import SPLITS, assign_splits
 from hangtag.catalogue.store import image_name, write_catalogue
-from hangtag.errors import UsageError
+from hangtag.errors import HangtagError, UsageError
 from hangtag.files import require_new_folder, whole_folder
 
 COLUMNS = [
@@ -92,6 +94,7 @@ def synthesise(
 
     Raises:
         UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
+        HangtagError: a drawing process was killed or could not start.
     """
     _check(rows, seed, size, workers)
     require_new_folder(out)
@@ -158,8 +161,16 @@ def _map(draw: Callable[[int], str], rows: int, workers: int | None) -> Iterator
     if count == 1:
         yield from map(draw, range(rows))
         return
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
-        yield from pool.imap(draw, range(rows), chunksize=8)
+    executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    try:
+        yield from executor.map(draw, range(rows), chunksize=8)
+    except BrokenProcessPool:
+        raise HangtagError(
+            "a process that draws pictures ended early; pass workers=1, or in a script "
+            'call synthesise under `if __name__ == "__main__":`'
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:

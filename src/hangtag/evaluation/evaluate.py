@@ -105,24 +105,18 @@ def evaluate(
     rows = _require_rows(catalogue, split, splits)
     constant = constant_answer(template, _require_rows(catalogue, "train", splits).truths)
 
-    sizes = picture_sizes(rows.images)
-    source = derangement(rows.files, seed)
-    pictures: dict[str, list[Picture]] = {"true": list(rows.images)}
-    if source is not None:
-        pictures["shuffled"] = [rows.images[place] for place in source]
-    pictures["blank"] = [blank_picture(size) for size in dict.fromkeys(sizes)]
-    seen = sum(len(each.truths) for each in splits.values()) if isinstance(answerer, Reader) else 0
-    steps = _Steps(progress, sum(map(len, pictures.values())) + seen)
+    pictures = _pictures(rows, seed)
+    with_nearest = isinstance(answerer, Reader) and len(splits["train"].truths) > 1
+    featured = [image for each in splits.values() for image in each.images] if with_nearest else []
+    steps = _Steps(progress, sum(len(_distinct(each)) for each in pictures.values()) + len(featured))
 
     raw = {name: steps.answers(answerer, images) for name, images in pictures.items()}
-    blank_answer = dict(zip(dict.fromkeys(sizes), raw["blank"], strict=True))
-    raw["blank"] = [blank_answer[size] for size in sizes]
     answers: dict[str, Answers] = {
         name: [None if text is None else template.read(text) for text in texts] for name, texts in raw.items()
     }
     answers["constant"] = [constant] * len(rows.truths)
     found: dict[str, Any] = {}
-    if isinstance(answerer, Reader):
+    if isinstance(answerer, Reader) and with_nearest:
         features = {name: steps.features(answerer, each.images) for name, each in splits.items()}
         found["k"], answers["nearest"] = _nearest(template, splits, features, split)
 
@@ -156,6 +150,20 @@ def write_evaluation(
     write_json(folder / "metrics.json", metrics)
 
 
+def _pictures(rows: UsableRows, seed: int) -> dict[str, list[Picture]]:
+    """What each row is shown: its own picture, another row's (where that is possible), and a blank of its own size."""
+    source = derangement(rows.files, seed)
+    shuffled = {} if source is None else {"shuffled": [rows.images[place] for place in source]}
+    sizes = picture_sizes(rows.images)
+    blanks = {size: blank_picture(size) for size in sizes}
+    return {"true": [*rows.images], **shuffled, "blank": [blanks[size] for size in sizes]}
+
+
+def _distinct(images: Sequence[Picture]) -> dict[Path | int, Picture]:
+    """The pictures to ask about, each once."""
+    return {image if isinstance(image, Path) else id(image): image for image in images}
+
+
 class _Steps:
     """Asks the answerer and tells how many of all pictures are done."""
 
@@ -170,11 +178,12 @@ class _Steps:
         def progress(done: int, total: int, note: str = "") -> None:
             self._tell(self.done + done)
 
-        texts = answerer.answers(images, progress)
-        assert len(texts) == len(images), f"{len(texts)} answers for {len(images)} pictures"
-        self.done += len(images)
+        distinct = _distinct(images)
+        texts = answerer.answers(list(distinct.values()), progress)
+        self.done += len(distinct)
         self._tell(self.done)
-        return texts
+        text_of = dict(zip(distinct, texts, strict=True))
+        return [text_of[key] for image in images for key in _distinct([image])]
 
     def features(self, reader: Reader, images: Sequence[Picture]) -> NDArray[Any]:
         found = []

@@ -2,12 +2,12 @@
 
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # from transformers: needs torchvision
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig

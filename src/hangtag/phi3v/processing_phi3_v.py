@@ -8,11 +8,12 @@ begins with its own BOS, which the published models were trained with. Where the
 import re
 from typing import Any
 
+from transformers import PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from hangtag.errors import ModelError
-from hangtag.phi3v.image_processing_phi3_v import flatten
+from hangtag.phi3v.image_processing_phi3_v import Phi3VImageProcessor, flatten
 
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
 IMAGE_TOKEN = "<|image|>"
@@ -52,6 +53,16 @@ class Phi3VProcessor(ProcessorMixin):
         if self.image_token_id is None:
             raise ModelError(f"the tokenizer has no token {IMAGE_TOKEN}; add it as a special token")
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: Any, processor_dict: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Both parts, without AutoImageProcessor (which may ask for torchvision) and AutoTokenizer (see `__init__`)."""
+        return [
+            part.from_pretrained(pretrained_model_name_or_path, **kwargs)
+            for part in (Phi3VImageProcessor, PreTrainedTokenizerFast)
+        ]
 
     def picture_order(self, text: str, pictures: int, row: int = 0) -> list[int]:
         """The pictures (from 0) in the order in which the tags of `text` name them.

@@ -90,9 +90,9 @@ def _line(name: str, kind: Kind, true: Value, written: Value | None) -> Line:
         return Line(name, shown(true), None, "wrong")
     if written == true or kind != "number":
         return Line(name, shown(true), shown(written), "right" if written == true else "wrong")
-    error = float(written) - float(true)
-    near = abs(error) <= BAND * abs(float(true))
-    note = f"{100 * error / abs(float(true)):+.1f} %".replace("-", "−") if true and abs(error) < 100 * abs(true) else ""
+    error, size = float(written) - float(true), abs(float(true))
+    near = abs(error) <= BAND * size
+    note = f"{100 * error / size:+.1f} %".replace("-", "−") if abs(error) < 100 * size else ""
     return Line(name, shown(true), shown(written), "near" if near else "wrong", note)
 
 

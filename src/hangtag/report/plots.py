@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from hangtag.evaluation.metrics import Floats, confusion, show_amount
+from hangtag.evaluation.metrics import LARGEST, Floats, confusion, show_amount
 
 WIDTH, HEIGHT = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 448, 14, 296
@@ -22,6 +22,7 @@ BAND = 0.2
 MOST_LABELS = 60
 OTHERS = "(all others)"
 _MOST_POINTS = 400
+_LETTERS = 28
 
 
 def element(name: str, *content: object, **attributes: object) -> Markup:
@@ -58,9 +59,9 @@ class Axis:
         if self.log and self.high / self.low > 4:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-            marks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+            marks = [float(f"{step}e{decade}") for decade in decades[:: math.ceil(len(decades) / 8)] for step in steps]
         else:
-            rough = (self.high - self.low) / 5
+            rough = (self.high - self.low) / 7
             decade = 10.0 ** math.floor(math.log10(rough))
             step = next(each * decade for each in (1, 2, 5, 10) if each * decade >= rough)
             marks = [each * step for each in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
@@ -78,13 +79,20 @@ def axis(values: Floats, start: float, end: float, log: bool) -> Axis:
     return Axis(low - room, high + room, start, end, False)
 
 
+def _tick(value: float) -> str:
+    """A tick's value in few letters: `500`, `20k`, `1.5M`."""
+    if 1e6 <= abs(value) < 1e9:
+        return f"{value / 1e6:.3g}M"
+    return f"{value / 1e3:.3g}k" if 1e4 <= abs(value) < 1e6 else show_amount(value)
+
+
 def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Iterable[Markup]:
     for value in x.ticks():
         yield element("line", class_="grid", x1=x(value), x2=x(value), y1=TOP, y2=BOTTOM)
-        yield element("text", show_amount(value), class_="tick", x=x(value), y=BOTTOM + 16, text_anchor="middle")
+        yield element("text", _tick(value), class_="tick", x=x(value), y=BOTTOM + 16, text_anchor="middle")
     for value in y.ticks():
         yield element("line", class_="grid", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value))
-        yield element("text", show_amount(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
+        yield element("text", _tick(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
     middle = (TOP + BOTTOM) / 2
     yield element("text", x_label, class_="axis", x=(LEFT + RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle")
     yield element("text", y_label, class_="axis", transform=f"translate(13 {middle}) rotate(-90)", text_anchor="middle")
@@ -137,7 +145,8 @@ def _curve(log: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]
 
 def scatter(name: str, truths: Sequence[float], written: Sequence[float], labels: Sequence[str]) -> Markup:
     """Written against true numbers with a band of +-20 %; log axes where every true number is above zero."""
-    truth = np.array(truths, float)
+    truths, written = (np.clip(np.array(each, float), -LARGEST, LARGEST).tolist() for each in (truths, written))
+    truth = np.array(truths)
     scale = axis(truth, LEFT, RIGHT, log=True)
     if scale.log:
         inside = [value for value in written if scale.low / 3 < value < scale.high * 3]
@@ -194,9 +203,8 @@ def confusion_matrix(name: str, truths: Sequence[str], written: Sequence[str | N
     labels, truths, written = pooled(truths, written)
     counts = confusion(truths, written, labels)
     across = [*labels, *(["(none of these)"] if counts[:, -1].any() else [])]
-    side = 34 if len(labels) <= 14 else 26 if len(labels) <= 24 else 16
-    letters = 6.4 if side > 16 else 5.8
-    room = 14 + letters * min(max(map(len, across)), 32)
+    side = 34 if len(labels) <= 14 else 26 if len(labels) <= 24 else 14
+    room = 14 + 7.4 * min(max(map(len, across)), _LETTERS)
     drawn = []
     for row, label in enumerate(labels):
         drawn.append(
@@ -223,14 +231,15 @@ def _cell(x: float, y: float, side: int, count: int, total: int, true: str, writ
     kind = "right" if true == written else "wrong"
     style = f"fill-opacity:{shade:.2f}"
     drawn = [element("rect", tip, class_=f"cell {kind}", style=style, x=x, y=y, width=side - 1, height=side - 1)]
-    if side > 16:
+    if side > 14:
         ink = "count full" if shade > 0.6 else "count"
         drawn.append(element("text", count, class_=ink, x=x + side / 2, y=y + side / 2 + 4, text_anchor="middle"))
     return drawn
 
 
 def _cut(label: str) -> str:
-    return label if len(label) <= 32 else label[:31] + "…"
+    """A label short enough for a matrix; its middle goes first, since paths differ at the end."""
+    return label if len(label) <= _LETTERS else f"{label[:9]}…{label[10 - _LETTERS :]}"
 
 
 def mix_ups(truths: Sequence[str], written: Sequence[str | None], at_most: int = 10) -> list[tuple[str, str, int]]:

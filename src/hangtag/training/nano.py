@@ -124,4 +124,7 @@ def nano_model(processor: Phi3VProcessor, sizes: NanoSizes, seed: int) -> Phi3VF
         vision_config=vision,
     )
     torch.manual_seed(seed)
-    return Phi3VForCausalLM(config)
+    # Short sequences: eager attention is faster than sdpa on a CPU (docs/log.md).
+    model = Phi3VForCausalLM(config)
+    model.set_attn_implementation("eager")
+    return model

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .canvas import Canvas, Look, Pose
-from .kinds import KINDS, Kind
-from .lighting import BACKDROPS, NOISE_ROOM, Scene, photograph
+from hangtag.catalogue.render.canvas import Canvas, Look, Pose
+from hangtag.catalogue.render.kinds import KINDS, Kind
+from hangtag.catalogue.render.lighting import BACKDROPS, NOISE_ROOM, Scene, photograph
 
 __all__ = ["KINDS", "Kind", "Look", "Pose", "Scene", "render", "studio"]
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .fittings import BRIGHT, bow, buckle, fringe, gem, patch_star, tassel
-from .palette import CREAM, GOLD, INK, RGB, SILVER, scaled
-from .shapes import arc, both, box, curve, ellipse, flip, moved, ribbon, scaled_about
+from hangtag.catalogue.render.canvas import Canvas
+from hangtag.catalogue.render.fittings import BRIGHT, bow, buckle, fringe, gem, patch_star, tassel
+from hangtag.catalogue.render.palette import CREAM, GOLD, INK, RGB, SILVER, scaled
+from hangtag.catalogue.render.shapes import arc, both, box, curve, ellipse, flip, moved, ribbon, scaled_about
 
 
 def hat(canvas: Canvas) -> None:

@@ -4,10 +4,21 @@
 
 from __future__ import annotations
 
-from .canvas import Canvas
-from .fittings import arc_line, bow, buckle, chain, handle, patch_star, pocket, studs, tassel, zip_line
-from .palette import GOLD
-from .shapes import arc, both, box, curve, ellipse, moved, ribbon, scaled_about
+from hangtag.catalogue.render.canvas import Canvas
+from hangtag.catalogue.render.fittings import (
+    arc_line,
+    bow,
+    buckle,
+    chain,
+    handle,
+    patch_star,
+    pocket,
+    studs,
+    tassel,
+    zip_line,
+)
+from hangtag.catalogue.render.palette import GOLD
+from hangtag.catalogue.render.shapes import arc, both, box, curve, ellipse, moved, ribbon, scaled_about
 
 
 def tote(canvas: Canvas) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .materials import MATERIALS, Material
-from .palette import COLOURS, RGB, contrast, scaled
-from .shapes import Outline, Points, ribbon, spaced
+from hangtag.catalogue.render.materials import MATERIALS, Material
+from hangtag.catalogue.render.palette import COLOURS, RGB, contrast, scaled
+from hangtag.catalogue.render.shapes import Outline, Points, ribbon, spaced
 
 OVERSAMPLE = 2
 CELLS = 64  # side of the coarse maps of soft shapes, the same for every size of picture

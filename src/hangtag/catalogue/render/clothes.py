@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from .canvas import Canvas
-from .fittings import bow, buckle, buttons, fringe, patch_star, pocket, zip_line
-from .shapes import Points, both, box, curve, flip, moved, ribbon
+from hangtag.catalogue.render.canvas import Canvas
+from hangtag.catalogue.render.fittings import bow, buckle, buttons, fringe, patch_star, pocket, zip_line
+from hangtag.catalogue.render.shapes import Points, both, box, curve, flip, moved, ribbon
 
 
 def _sleeves(canvas: Canvas, long: bool, top: float = 0.15, cuff: bool = False, reach: float = 1.0) -> None:

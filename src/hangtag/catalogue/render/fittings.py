@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .palette import CREAM, GOLD, INK, RGB, SILVER, scaled
-from .shapes import Outline, arc, box, curve, ellipse, ribbon, spaced, star
+from hangtag.catalogue.render.canvas import Canvas
+from hangtag.catalogue.render.palette import CREAM, GOLD, INK, RGB, SILVER, scaled
+from hangtag.catalogue.render.shapes import Outline, arc, box, curve, ellipse, ribbon, spaced, star
 
 BRIGHT: RGB = (255, 226, 150)
 
@@ -103,25 +103,25 @@ def buttons(canvas: Canvas, line: Outline, count: int = 4, radius: float = 0.032
         canvas.solid(ellipse(x, y, 1.28 * radius, count=20), (38, 28, 20), 160)
         canvas.solid(ellipse(x, y, radius, count=20), GOLD, 215, 190)
         canvas.solid(ellipse(x, y, 0.68 * radius, count=16), scaled(GOLD, 0.86), 190, 120)
-        for j in (-1, 1):
-            for k in (-1, 1):
-                canvas.solid(ellipse(x + j * 0.26 * radius, y + k * 0.26 * radius, 0.15 * radius, count=8), (52, 38, 24), 120)
+        for angle in (45, 135, 225, 315):
+            hole = x + 0.36 * radius * np.cos(np.radians(angle)), y + 0.36 * radius * np.sin(np.radians(angle))
+            canvas.solid(ellipse(*hole, 0.15 * radius, count=8), (52, 38, 24), 120)
 
 
 def pocket(canvas: Canvas, x: float, y: float, width: float, height: float) -> None:
-    """A patch pocket in the product's own cloth, a shade deeper, with a hem, a rim and stitches; (x, y) is its top."""
-    w = width / 2
-    rim = [(x - w - 0.008, y - 0.006), (x + w + 0.008, y - 0.006), (x + w + 0.008, y + 0.8 * height),
-           (x, y + height + 0.010), (x - w - 0.008, y + 0.8 * height)]
+    """A patch pocket in the product's own cloth, a shade deeper, with a broad hem, a rim and stitches; (x, y) is its
+    top."""
+    w, hem = width / 2, 0.056
     dark = canvas.deep(0.55)
-    canvas.solid(rim, dark, 95)
+    canvas.solid([(x - w - 0.008, y - 0.006), (x + w + 0.008, y - 0.006), (x + w + 0.008, y + 0.8 * height),
+                  (x, y + height + 0.010), (x - w - 0.008, y + 0.8 * height)], dark, 95)
     canvas.cloth([(x - w, y), (x + w, y), (x + w, y + 0.79 * height), (x, y + height), (x - w, y + 0.79 * height)],
                  175, 0.82)
-    canvas.solid(box(x - w, y, x + w, y + 0.2 * height), dark, 180)
-    canvas.solid(box(x - w + 0.005, y + 0.01, x + w - 0.005, y + 0.19 * height - 0.008), canvas.trim, 190)
+    canvas.solid(box(x - w, y, x + w, y + hem), dark, 180)
+    canvas.solid(box(x - w + 0.006, y + 0.008, x + w - 0.006, y + hem - 0.008), canvas.trim, 190)
     inset = w - 0.018
-    canvas.stitches([(x - inset, y + 0.24 * height), (x - inset, y + 0.77 * height), (x, y + height - 0.022),
-                     (x + inset, y + 0.77 * height), (x + inset, y + 0.24 * height)])
+    canvas.stitches([(x - inset, y + hem + 0.01), (x - inset, y + 0.77 * height), (x, y + height - 0.022),
+                     (x + inset, y + 0.77 * height), (x + inset, y + hem + 0.01)])
 
 
 def fringe(canvas: Canvas, left: tuple[float, float], right: tuple[float, float], length: float = 0.12) -> None:

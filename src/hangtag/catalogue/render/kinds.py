@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from . import accessories, bags, clothes, shoes
-from .canvas import Canvas, Look
-from .materials import PATTERNS
-from .palette import COLOURS
+from hangtag.catalogue.render import accessories, bags, clothes, shoes
+from hangtag.catalogue.render.canvas import Canvas, Look
+from hangtag.catalogue.render.materials import PATTERNS
+from hangtag.catalogue.render.palette import COLOURS
 
 NONE = ""
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .canvas import CELLS, OVERSAMPLE, Canvas
-from .materials import TILE, Field, pattern_tile, texture_tile, tile_scale, waves
+from hangtag.catalogue.render.canvas import CELLS, OVERSAMPLE, Canvas
+from hangtag.catalogue.render.materials import TILE, Field, pattern_tile, texture_tile, tile_scale, waves
 
 BACKDROPS = (
     (222, 222, 224),

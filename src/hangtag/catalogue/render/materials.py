@@ -96,7 +96,7 @@ def _shearling(u: Field, v: Field) -> Field:
 
 
 MATERIALS: dict[str, Material] = {
-    "Cotton": Material(_smooth, 0.0012, mottle=0.04),
+    "Cotton": Material(_smooth, 0.0007, mottle=0.04),
     "Canvas": Material(_canvas, 0.006, mottle=0.24, nap=26),
     "Denim": Material(_denim, 0.004, mottle=0.30, nap=30),
     "Knit": Material(_knit, 0.020, mottle=0.26, nap=44),

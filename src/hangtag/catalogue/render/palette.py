@@ -22,9 +22,7 @@ GOLD: RGB = (222, 170, 58)
 SILVER: RGB = (186, 190, 198)
 CREAM: RGB = (246, 238, 220)
 INK: RGB = (36, 34, 38)
-TAN: RGB = (178, 120, 66)
 RUBBER: RGB = (244, 243, 238)
-THREAD: RGB = (226, 146, 52)
 
 
 def contrast(rgb: RGB) -> RGB:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from .canvas import Canvas
-from .fittings import bow, buckle, patch_star, studs, zip_line
-from .palette import CREAM, RUBBER
-from .shapes import curve, moved, ribbon
+from hangtag.catalogue.render.canvas import Canvas
+from hangtag.catalogue.render.fittings import bow, buckle, patch_star, studs, zip_line
+from hangtag.catalogue.render.palette import CREAM, RUBBER
+from hangtag.catalogue.render.shapes import curve, moved, ribbon
 
 
 def sneaker(canvas: Canvas) -> None:
