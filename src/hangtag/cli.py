@@ -175,8 +175,6 @@ def main() -> None:
     """The entry point: a user's mistake is one line on stderr and an exit code, never a traceback."""
     debug = "--debug" in sys.argv
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: other work on the machine goes on
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     _quiet_libraries(debug)
     try:
         app()  # answers wrong usage itself, with exit code 2

@@ -173,6 +173,24 @@ def test_neighbours_are_nearest_in_the_answerers_own_features(shop):
     assert value(on_train, "title", "exact", "baselines", "nearest") < 1, "a training row was its own neighbour"
 
 
+def test_a_picture_is_asked_about_once_each_way(tmp_path):
+    shop = write_shop(tmp_path / "shop", 50, sizes=((24, 24), (32, 24), (16, 40)))
+    asked = []
+
+    class Counting(ColourReader):
+        def answers(self, images, progress=None):
+            asked.append(list(images))
+            return super().answers(images, progress)
+
+    evaluate(Counting(), shop, "test", TEMPLATE)
+    true, shuffled, blank = asked
+    assert true == [shop.image_path(row) for row in shop.split("test")]
+    assert sorted(shuffled) == sorted(true)
+    assert not any(one == other for one, other in zip(true, shuffled, strict=True))
+    assert {each.size for each in blank} == {(24, 24), (32, 24), (16, 40)}
+    assert len(blank) == 3
+
+
 def test_progress_counts_every_picture_once(shop):
     calls = []
     evaluate(WithFeatures(), shop, "test", TEMPLATE, lambda done, total, note="": calls.append((done, total)))

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hangtag.errors import ImageError, ModelError
 from hangtag.phi3v import Phi3VImageProcessor, Phi3VProcessor
@@ -109,6 +110,7 @@ def test_published_folders_give_processors(tmp_path: Path, published_tokenizer: 
         processor = AutoProcessor.from_pretrained(folder)
         assert isinstance(processor, Phi3VProcessor)
         assert processor.image_processor.num_crops == crops
+        assert isinstance(AutoImageProcessor.from_pretrained(folder), Phi3VImageProcessor)
         assert processor.image_token_id == IMAGE
         assert AutoProcessor.from_pretrained(folder, num_crops=1).image_processor.num_crops == 1
         ids = published_tokenizer(" Hello\n<|end|>\nthere")["input_ids"]

@@ -79,6 +79,19 @@ def test_the_long_factors_are_saved_too(build, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+def test_tied_embeddings_are_saved_once(tmp_path: Path) -> None:
+    config = nano_config()
+    config.tie_word_embeddings = True
+    model = Phi3VForCausalLM(config).eval()
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    model.save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    again = Phi3VForCausalLM.from_pretrained(tmp_path)
+    assert again.lm_head.weight is again.model.embed_tokens.weight
+    assert torch.equal(again(**nano_batch()).logits, model(**nano_batch()).logits)
+
+
+@torch.no_grad()
 def test_the_decoder_is_transformers_own_bit_for_bit(tiny: Phi3VForCausalLM) -> None:
     fields = tiny.config.to_dict()
     rope = {**tiny.config.rope_parameters}

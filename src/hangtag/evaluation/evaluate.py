@@ -106,9 +106,9 @@ def evaluate(
     constant = constant_answer(template, _require_rows(catalogue, "train", splits).truths)
 
     pictures = _pictures(rows, seed)
-    with_nearest = isinstance(answerer, Reader) and len(splits["train"].truths) > 1
-    featured = [image for each in splits.values() for image in each.images] if with_nearest else []
-    steps = _Steps(progress, sum(len(_distinct(each)) for each in pictures.values()) + len(featured))
+    reader = answerer if isinstance(answerer, Reader) and len(splits["train"].truths) > 1 else None
+    featured = sum(len(each.images) for each in splits.values()) if reader else 0
+    steps = _Steps(progress, sum(len(_distinct(each)) for each in pictures.values()) + featured)
 
     raw = {name: steps.answers(answerer, images) for name, images in pictures.items()}
     answers: dict[str, Answers] = {
@@ -116,8 +116,8 @@ def evaluate(
     }
     answers["constant"] = [constant] * len(rows.truths)
     found: dict[str, Any] = {}
-    if isinstance(answerer, Reader) and with_nearest:
-        features = {name: steps.features(answerer, each.images) for name, each in splits.items()}
+    if reader:
+        features = {name: steps.features(reader, each.images) for name, each in splits.items()}
         found["k"], answers["nearest"] = _nearest(template, splits, features, split)
 
     columns = {name: _columns(template, rows.truths, each, constant) for name, each in answers.items()}
@@ -159,9 +159,13 @@ def _pictures(rows: UsableRows, seed: int) -> dict[str, list[Picture]]:
     return {"true": [*rows.images], **shuffled, "blank": [blanks[size] for size in sizes]}
 
 
+def _key(image: Picture) -> Path | int:
+    return image if isinstance(image, Path) else id(image)
+
+
 def _distinct(images: Sequence[Picture]) -> dict[Path | int, Picture]:
     """The pictures to ask about, each once."""
-    return {image if isinstance(image, Path) else id(image): image for image in images}
+    return {_key(image): image for image in images}
 
 
 class _Steps:
@@ -183,7 +187,7 @@ class _Steps:
         self.done += len(distinct)
         self._tell(self.done)
         text_of = dict(zip(distinct, texts, strict=True))
-        return [text_of[key] for image in images for key in _distinct([image])]
+        return [text_of[_key(image)] for image in images]
 
     def features(self, reader: Reader, images: Sequence[Picture]) -> NDArray[Any]:
         found = []

@@ -7,7 +7,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
 )
-from transformers.models.auto.image_processing_auto import AutoImageProcessor  # from transformers: needs torchvision
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # transformers' own asks for torchvision
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig

@@ -247,7 +247,8 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, Phi3VGenerationMixin):
                 the pictures of all rows in order.
             image_sizes: int64 [N, 2], canvas height and width in pixels.
             crop_features: [C, G * G, 4 V] from `model.vision_embed_tokens.encode_crops`, instead of pixel_values.
-            labels: int64 [B, T], ids or -100; shifted here. Picture places are never a target.
+            labels: int64 [B, T], ids or -100; shifted here. Picture places are never a target; label them -100 all the
+                same where `num_items_in_batch` is given, because whoever counts the labels cannot know.
             use_cache: absent, as the configuration says, but not in training and not with labels.
             logits_to_keep: 0 for all positions; a number for the last so many; positions, int64 [positions]; or a
                 mask, bool [B, T]. Only the hidden states named go through `lm_head`, and only they count in the loss.

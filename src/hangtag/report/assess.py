@@ -30,4 +30,4 @@ def assess(run: str | Path, data: Path | None, split: str, stages: Stages = sile
     with stages("writing answers") as progress:
         metrics, predictions = evaluate(tagger, catalogue, split, tagger.recipe.task.template, progress)
     write_evaluation(folder.path, split, metrics, predictions)
-    return summary_table(metrics), write_report(folder.path, split)
+    return summary_table(metrics), write_report(folder.path, split, catalogue)
