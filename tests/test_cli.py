@@ -21,8 +21,14 @@ def test_help_needs_no_torch_and_shows_examples(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('torch must not be needed')")
     (tmp_path / "transformers.py").write_text("raise ImportError('transformers must not be needed')")
     for command in ([], ["train"], ["predict"], ["synth"]):
-        program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hangtag.cli import main; sys.argv[0] = 'hangtag'; main()"
-        done = subprocess.run([sys.executable, "-c", program, *command, "--help"], capture_output=True, text=True, check=False)
+        program = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv[0] = 'hangtag'\n"
+            "from hangtag.cli import main\n"
+            "main()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command, "--help"], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert "hangtag" in done.stdout
 

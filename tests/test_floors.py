@@ -51,6 +51,8 @@ def test_a_room_knows_only_the_floors_below(module):
         assert below or (room, parts[1]) in NEIGHBOURS, f"{module.name} ({room}) imports {name}"
 
 
-@pytest.mark.parametrize("module", [each for each in MODULES if room_of(each) == "catalogue"], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "module", [each for each in MODULES if room_of(each) == "catalogue"], ids=lambda each: each.name
+)
 def test_the_catalogue_never_imports_torch(module):
     assert not {name for name in imports_of(module) if name.split(".")[0] in ("torch", "transformers")}

@@ -12,7 +12,7 @@ def test_every_shipped_recipe_is_right(name):
 
 
 def test_a_recipe_written_out_reads_back_the_same_with_every_default():
-    recipe = load_recipe("demo", ["train.epochs=7", "data.path=some where", "task.prompt=What \"is\" it?"])
+    recipe = load_recipe("demo", ["train.epochs=7", "data.path=some where", 'task.prompt=What "is" it?'])
     values = tomllib.loads(recipe.dump())
     assert check_recipe(values) == recipe
     assert values["train"]["epochs"] == 7

@@ -124,7 +124,9 @@ class Template:
         if problems:
             raise ValueUnreadable("; ".join(problems))
         if self.read(self.write(values)) != values:
-            raise ValueUnreadable("the answer written from this row cannot be read back: a value holds the template's own words")
+            raise ValueUnreadable(
+                "the answer written from this row cannot be read back: a value holds the template's own words"
+            )
         return values
 
     def write(self, values: Mapping[str, Value]) -> str:
@@ -132,7 +134,7 @@ class Template:
         return _PLACE.sub(lambda place: _written(values[place[1]]), self.text)
 
     def read(self, text: str) -> dict[str, Value] | None:
-        """The fields of an answer, or None where it is unreadable: not of the template's form, or a number that is none."""
+        """The fields of an answer, or None where it is unreadable: another form, or a number that is none."""
         match = self._pattern.fullmatch(text.strip())
         if match is None:
             return None

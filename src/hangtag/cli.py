@@ -56,8 +56,9 @@ def demo(
 ) -> None:
     """Go the whole way on an invented catalogue with the nano model: invent, train, evaluate, report."""
     from hangtag.demo import run_demo
-    from hangtag.terminal import say, terminal_stages
+    from hangtag.terminal import hush_transformers, say, terminal_stages
 
+    hush_transformers()
     done = run_demo(out, rows, seed, set_ or [], terminal_stages)
     say(done.table)
     say("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in done.seconds.items()))
@@ -115,12 +116,13 @@ def train(
 ) -> None:
     """Fine-tune as a recipe says; run again after an interruption, it goes on."""
     from hangtag.recipe import load_recipe
-    from hangtag.terminal import say, terminal_stages
+    from hangtag.terminal import hush_transformers, say, terminal_stages
 
     checked = load_recipe(recipe, set_ or [])
     folder = out or Path("runs") / Path(recipe).stem
     from hangtag.training.train import train as train_recipe
 
+    hush_transformers()
     run = train_recipe(checked, folder, terminal_stages)
     if _lines(run.rejected) > 1:
         say(f"{_lines(run.rejected) - 1} rows could not be used, see {run.rejected}")
@@ -135,14 +137,18 @@ def evaluate(
 ) -> None:
     """Generate answers for a split, score them beside baselines and controls, and write the report."""
     from hangtag.report.assess import assess
-    from hangtag.terminal import say, terminal_stages
+    from hangtag.terminal import hush_transformers, say, terminal_stages
 
+    hush_transformers()
     table, report = assess(run, data, split, terminal_stages)
     say(table)
     say(f"report: {report}")
 
 
-@app.command(epilog="Examples: [bold]hangtag predict runs/demo photo.jpg[/bold], [bold]hangtag predict runs/demo shop/ --json[/bold]")
+@app.command(
+    epilog="Examples: [bold]hangtag predict runs/demo photo.jpg[/bold], "
+    "[bold]hangtag predict runs/demo shop/ --json[/bold]"
+)
 def predict(
     run: RunFolder,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders of pictures.")],
@@ -150,11 +156,12 @@ def predict(
 ) -> None:
     """Write the tags of pictures; a picture that cannot be read is a line with its error."""
     from hangtag.prediction.predict import picture_files, records
-    from hangtag.terminal import say_json, say_tags, terminal_stages
+    from hangtag.terminal import hush_transformers, say_json, say_tags, terminal_stages
 
     files = picture_files(paths)
     from hangtag.prediction.tagger import load
 
+    hush_transformers()
     tagger = load(run)
     with terminal_stages("writing tags") as progress:
         found = records(tagger, files, progress)

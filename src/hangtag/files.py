@@ -150,7 +150,9 @@ class Run:
             RunError: the folder, its recipe or its model is missing.
         """
         if not self.path.is_dir():
-            raise RunError(f"there is no run folder {self.path}; train one with `hangtag train RECIPE --out {self.path}`")
+            raise RunError(
+                f"there is no run folder {self.path}; train one with `hangtag train RECIPE --out {self.path}`"
+            )
         if not self.recipe.is_file():
             raise RunError(f"{self.path} is no run folder: it has no recipe.toml; train one with `hangtag train`")
         if not (self.model / "config.json").is_file():

@@ -36,7 +36,9 @@ class NanoSizes(Section):
     hidden: int = Field(192, multiple_of=32, description="width of the decoder")
     layers: int = Field(4, ge=1, description="decoder layers")
     head_size: int = Field(32, multiple_of=8, description="width of one attention head, in both parts")
-    vocabulary: int = Field(1024, ge=320, description="tokenizer entries learned from the catalogue, special ones included")
+    vocabulary: int = Field(
+        1024, ge=320, description="tokenizer entries learned from the catalogue, special ones included"
+    )
 
 
 class Model(Section):
@@ -81,14 +83,20 @@ class Train(Section):
     epochs: float = Field(3, gt=0, description="times through the training split")
     batch_size: int = Field(16, ge=1, description="rows per optimizer step and process")
     learning_rate: float = Field(1e-5, gt=0, description="highest rate, reached after the warm-up")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising rate; then it falls as a cosine")
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for layer matrices, when training from scratch")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps with a rising rate; then it falls as a cosine"
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for layer matrices, when training from scratch"
+    )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of matrices")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="AdamW's second moment decay")
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over the vocabulary")
     flip: bool = Field(False, description="mirror half of the training pictures, anew each epoch")
-    shift: float = Field(0.0, ge=0, le=0.25, description="largest random shift of a training picture, share of its side")
+    shift: float = Field(
+        0.0, ge=0, le=0.25, description="largest random shift of a training picture, share of its side"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the hardware computes it faster"
     )
@@ -164,7 +172,9 @@ def _source(source: str) -> tuple[str, str]:
             raise RecipeError(f"{source} cannot be read as UTF-8 text: {error}") from None
     if source in shipped_recipes():
         return (SHIPPED / f"{source}.toml").read_text(encoding="utf-8"), f"recipe {source}"
-    raise RecipeError(f"there is no recipe file {source}; recipes that come with hangtag: {', '.join(shipped_recipes())}")
+    raise RecipeError(
+        f"there is no recipe file {source}; recipes that come with hangtag: {', '.join(shipped_recipes())}"
+    )
 
 
 def _override(values: dict[str, Any], setting: str, problems: list[str]) -> None:
@@ -203,6 +213,8 @@ def _known_keys(location: list[str]) -> list[str]:
     section: Any = Recipe
     for key in location:
         section = section.model_fields[key].annotation
-        if not (isinstance(section, type) and not isinstance(section, types.GenericAlias) and issubclass(section, BaseModel)):
+        if not (
+            isinstance(section, type) and not isinstance(section, types.GenericAlias) and issubclass(section, BaseModel)
+        ):
             return list(typing.get_args(Kind))
     return list(section.model_fields)

@@ -20,6 +20,13 @@ from hangtag.progress import Progress
 LINE_SECONDS = 10.0
 
 
+def hush_transformers() -> None:
+    """Turn off transformers' own bars: ours say what is going on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def say(what: Any) -> None:
     """Print a line or a table on stdout; paths in a line are not wrapped, broken or coloured."""
     console = Console(highlight=False)

@@ -42,7 +42,9 @@ def test_an_answer_that_does_not_end_is_none_and_its_tag_says_so(tagger, picture
     tagger.model.generation_config.max_new_tokens = kept
 
 
-def test_an_unreadable_picture_is_a_tag_with_an_error_and_an_exception_where_answers_are_counted(tagger, pictures, tmp_path):
+def test_an_unreadable_picture_is_a_tag_with_an_error_and_an_exception_where_answers_are_counted(
+    tagger, pictures, tmp_path
+):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8nothing")
     tags = tagger.tags([pictures[0], bad, pictures[1]])

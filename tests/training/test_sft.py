@@ -113,7 +113,10 @@ def test_a_run_interrupted_after_a_checkpoint_ends_as_an_unbroken_one(small_cata
     assert not broken.model.exists()
     train(wanted, broken.path)
     assert (broken.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
-    losses = [[{k: v for k, v in record.items() if k != "seconds"} for record in read_jsonl(run.log)] for run in (whole, broken)]
+    losses = [
+        [{k: v for k, v in record.items() if k != "seconds"} for record in read_jsonl(run.log)]
+        for run in (whole, broken)
+    ]
     assert losses[0] == losses[1]
 
 
@@ -144,7 +147,11 @@ def test_the_log_forgets_what_comes_after_the_checkpoint(tmp_path):
         log.add(step=step, loss=1.0)
     resumed = Log(tmp_path / "log.jsonl", 20)
     resumed.add(step=30, loss=0.5)
-    assert [(each["step"], each["loss"]) for each in read_jsonl(tmp_path / "log.jsonl")] == [(10, 1.0), (20, 1.0), (30, 0.5)]
+    assert [(each["step"], each["loss"]) for each in read_jsonl(tmp_path / "log.jsonl")] == [
+        (10, 1.0),
+        (20, 1.0),
+        (30, 0.5),
+    ]
 
 
 def test_precision_and_environment_are_told():

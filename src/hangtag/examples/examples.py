@@ -44,9 +44,7 @@ class UsableRow:
     picture: Path
 
 
-def usable_rows(
-    catalogue: Catalogue, split: str, template: Template
-) -> tuple[list[UsableRow], list[dict[str, str]]]:
+def usable_rows(catalogue: Catalogue, split: str, template: Template) -> tuple[list[UsableRow], list[dict[str, str]]]:
     """The rows of a split that can be learned from, and the others as `rejected.csv` lines with their reason.
 
     Raises:

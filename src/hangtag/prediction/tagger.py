@@ -149,7 +149,9 @@ def load(run: str | Path, batch_size: int = 64) -> Tagger:
     recipe = load_recipe(folder.recipe)
     cuda = torch.cuda.is_available()
     try:
-        model = AutoModelForImageTextToText.from_pretrained(folder.model, dtype=torch.bfloat16 if cuda else torch.float32)
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder.model, dtype=torch.bfloat16 if cuda else torch.float32
+        )
         processor = AutoProcessor.from_pretrained(folder.model)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -91,6 +91,7 @@ class Muon(torch.optim.Optimizer):
     def _muon(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         updates = []
         for each in parameters:
+            assert each.grad is not None
             state = self.state[each]
             if not state:
                 state["momentum"] = torch.zeros_like(each)
@@ -106,6 +107,7 @@ class Muon(torch.optim.Optimizer):
     def _adamw(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         for each in parameters:
+            assert each.grad is not None
             state = self.state[each]
             if not state:
                 state.update(step=0, mean=torch.zeros_like(each), square=torch.zeros_like(each))

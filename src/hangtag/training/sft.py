@@ -50,6 +50,7 @@ class SftTrainer(Trainer):
     def __init__(self, recipe: Recipe, run: Run, **kwargs: Any) -> None:
         self.recipe = recipe
         self.run = run
+        self.optimizer: torch.optim.Optimizer | None
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts the labels of an optimizer step for us
         self.remove_callback(PrinterCallback)

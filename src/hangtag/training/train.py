@@ -55,7 +55,9 @@ def train(recipe: Recipe, out: str | Path, stages: Stages = silent) -> Run:
     found = checkpoints(run)
     log = Log(run.log, int(found[-1].name.removeprefix("step-")) if found else 0)
     with stages("training") as progress:
-        trainer = make_trainer(recipe, run, model, train_set, validation_set if validation_rows else None, log, progress)
+        trainer = make_trainer(
+            recipe, run, model, train_set, validation_set if validation_rows else None, log, progress
+        )
         trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
     _save(run, model, processor, train_set.longest_answer())
     return run

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from hangtag.catalogue.render.canvas import Canvas
-from hangtag.catalogue.render.fittings import BRIGHT, bow, buckle, fringe, gem, patch_star, tassel
+from hangtag.catalogue.render.fittings import BRIGHT, belt, bow, fringe, gem, patch_star, tassel
 from hangtag.catalogue.render.palette import CREAM, GOLD, INK, RGB, SILVER, scaled
 from hangtag.catalogue.render.shapes import arc, both, box, curve, ellipse, flip, moved, ribbon, scaled_about
 
@@ -33,16 +33,16 @@ def hat(canvas: Canvas) -> None:
         line = curve([(0.56, 0.20), (0.63, 0.36), (0.645, base - 0.09)], closed=False)
         canvas.seam(flip(line) if side else line, 110)
     if canvas.look.fitting == "Bow":
-        bow(canvas, 0.5, base - 0.01, 0.25)
+        bow(canvas, 0.5, base - 0.03, 0.31)
     elif canvas.look.fitting == "Star":
-        patch_star(canvas, 0.5, 0.41, 0.12)
+        patch_star(canvas, 0.5, 0.39, 0.155)
     elif canvas.look.fitting == "Gold Buckle":
-        buckle(canvas, 0.5, base + 0.01, 0.17)
+        belt(canvas, curve([(0.255, base - 0.04), (0.5, base + 0.015), (0.745, base - 0.04)], closed=False))
 
 
 def scarf(canvas: Canvas) -> None:
     """A scarf laid round a neck that is not there, knotted, with two tails."""
-    low = 0.90 if canvas.look.size == "Long" else 0.62
+    low = 0.90 if canvas.look.size == "Long" else 0.68
     canvas.cloth(both([(0.5, 0.055), (0.66, 0.07), (0.78, 0.16), (0.79, 0.27), (0.66, 0.38), (0.5, 0.43)]), 110, 0.92)
     canvas.solid(both([(0.5, 0.10), (0.62, 0.115), (0.685, 0.17), (0.64, 0.235), (0.5, 0.27)]), canvas.deep(0.35), 30)
     canvas.hole(both([(0.5, 0.085), (0.61, 0.10), (0.655, 0.15), (0.60, 0.195), (0.5, 0.215)]))
@@ -56,13 +56,13 @@ def scarf(canvas: Canvas) -> None:
         for dx in (-0.05, 0.05):
             canvas.fold([(foot + dx, low), (x + 0.3 * dx, 0.44)], 0.5, 0.05)
         if canvas.look.fitting == "Fringe":
-            fringe(canvas, (foot - 0.12, low), (foot + 0.12, low), 0.10)
+            fringe(canvas, (foot - 0.13, low - 0.03), (foot + 0.13, low - 0.03), 0.14)
         elif canvas.look.fitting == "Tassel":
-            tassel(canvas, foot, low - 0.26, 0.34)
+            tassel(canvas, foot, low - 0.22, 0.30)
     canvas.cloth(curve([(0.385, 0.33), (0.5, 0.30), (0.62, 0.33), (0.63, 0.43), (0.5, 0.485), (0.375, 0.43)]), 190)
     canvas.fold([(0.40, 0.36), (0.60, 0.41)], 0.7, 0.04)
     if canvas.look.fitting == "Star":
-        patch_star(canvas, 0.67, low - 0.115, 0.095)
+        patch_star(canvas, 0.5, 0.40, 0.135)
 
 
 def socks(canvas: Canvas) -> None:
@@ -86,14 +86,19 @@ def socks(canvas: Canvas) -> None:
         canvas.solid(toe, canvas.deep(0.58 * shade), height + 20)
         canvas.fold(curve(at([(0.46, 0.55 + dy), (0.36, 0.62 + dy), (0.26, 0.64 + dy)]), closed=False), 0.6, 0.05)
     if canvas.look.fitting == "Bow":
-        bow(canvas, 0.415, top + 0.12, 0.22)
+        bow(canvas, 0.415, top + 0.12, 0.25)
     elif canvas.look.fitting == "Star":
-        patch_star(canvas, 0.43, 0.62, 0.105)
+        patch_star(canvas, 0.43, 0.65, 0.125)
     elif canvas.look.fitting == "Tassel":
-        tassel(canvas, 0.415, top + 0.05, 0.32)
+        tassel(canvas, 0.415, top + 0.03, 0.36)
 
 
 METALS: dict[str, RGB] = {"Gold": GOLD, "Silver": SILVER}
+DIALS: dict[str, tuple[RGB, RGB]] = {  # a watch's dial, and its hands
+    "Gold Case": ((248, 244, 232), INK),
+    "Silver Case": ((28, 104, 206), (250, 250, 252)),
+    "Diamonds": ((24, 22, 30), (250, 250, 252)),
+}
 
 
 def watch(canvas: Canvas) -> None:
@@ -101,6 +106,7 @@ def watch(canvas: Canvas) -> None:
     large = canvas.look.size == "Large"
     radius = 0.30 if large else 0.20
     metal = SILVER if canvas.look.fitting in ("Silver Case", "Diamonds") else GOLD
+    face, mark = DIALS[canvas.look.fitting]
     x, y = 0.5, 0.37
     strap = curve([(x - 0.19, -0.12, 0), (x + 0.19, -0.12, 0), (x + 0.205, y), (x + 0.175, 1.12, 0),
                    (x - 0.175, 1.12, 0), (x - 0.205, y)])
@@ -117,26 +123,26 @@ def watch(canvas: Canvas) -> None:
     canvas.solid(ribbon(arc(x, y, radius - 0.02, radius - 0.02, 190, 260, 20), 0.014), (255, 250, 235), 220, 150)
     dial = radius * (0.74 if large else 0.70)
     canvas.solid(ellipse(x, y, dial + 0.012, count=48), scaled(metal, 0.45), 120)
-    canvas.solid(ellipse(x, y, dial, count=48), (244, 243, 240), 130)
+    canvas.solid(ellipse(x, y, dial, count=48), face, 130)
     for i in range(12):
         t = i * np.pi / 6
         a, b = (0.74, 0.92) if i % 3 == 0 else (0.82, 0.92)
         line = [(x + dial * a * np.sin(t), y - dial * a * np.cos(t)), (x + dial * b * np.sin(t),
             y - dial * b * np.cos(t))]
-        canvas.solid(ribbon(line, 0.017 if i % 3 == 0 else 0.009), INK, 140)
+        canvas.solid(ribbon(line, 0.017 if i % 3 == 0 else 0.009), mark, 140)
     for angle, length, width in ((-60, 0.5, 0.02), (60, 0.72, 0.014)):
         t = np.radians(angle)
         canvas.solid(ribbon([(x, y), (x + dial * length * np.sin(t), y - dial * length * np.cos(t))],
-                            (width, 0.008)), INK, 160)
+                            (width, 0.008)), mark, 160)
     canvas.solid(ellipse(x, y, 0.017, count=14), metal, 200, 200)
     if canvas.look.fitting == "Diamonds":
-        count, ring = (18, (radius + dial) / 2) if large else (12, (radius + dial) / 2)
+        count, ring = (16, (radius + dial) / 2) if large else (11, (radius + dial) / 2)
         for i in range(count):
             t = 2 * np.pi * i / count
             cx, cy = x + ring * np.cos(t), y + ring * np.sin(t)
-            canvas.solid(ellipse(cx, cy, 0.036, count=12), (70, 86, 110), 190)
-            canvas.solid(ellipse(cx, cy, 0.029, count=8), (214, 236, 255), 235, 255)
-            canvas.solid(ellipse(cx - 0.008, cy - 0.008, 0.011, count=6), (255, 255, 255), 250, 255)
+            canvas.solid(ellipse(cx, cy, 0.050, count=16), (40, 60, 90), 190)
+            canvas.solid(ellipse(cx, cy, 0.041, count=8), (196, 240, 255), 235, 255)
+            canvas.solid(ellipse(cx - 0.008, cy - 0.008, 0.018, count=6), (255, 255, 255), 250, 255)
 
 
 def ring(canvas: Canvas) -> None:
@@ -174,6 +180,14 @@ def ring(canvas: Canvas) -> None:
     canvas.solid(middle + 1.1 * (outline - middle), scaled(metal, 0.5), 170, 40)
     canvas.solid(middle + 1.07 * (outline - middle), metal, 200, 200)
     gem(canvas, outline, x, cy, canvas.base)
-    for side in (-1, 1):
-        canvas.solid(ellipse(x + side * 0.125, cy - 0.125, 0.02, count=10),
-                     BRIGHT if metal == GOLD else (235, 238, 244), 230, 220)
+    light = BRIGHT if metal == GOLD else (235, 238, 244)
+    if cut == "Round":
+        claws = ellipse(x, cy, 0.205, count=14)
+    elif cut == "Square":
+        claws = box(x - 0.15, cy - 0.15, x + 0.15, cy + 0.15)
+    else:
+        claws = np.array([(x, cy - 0.10), (x, cy + 0.22)], np.float32)
+    for px, py in claws:
+        radius = 0.042 if cut == "Square" else 0.027
+        canvas.solid(ellipse(px, py, 1.25 * radius, count=14), scaled(metal, 0.45), 215)
+        canvas.solid(ellipse(px, py, radius, count=14), light, 230, 220)

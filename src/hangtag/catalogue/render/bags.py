@@ -7,11 +7,10 @@ from __future__ import annotations
 from hangtag.catalogue.render.canvas import Canvas
 from hangtag.catalogue.render.fittings import (
     arc_line,
+    belt,
     bow,
-    buckle,
     chain,
     handle,
-    patch_star,
     pocket,
     studs,
     tassel,
@@ -24,7 +23,7 @@ from hangtag.catalogue.render.shapes import arc, both, box, curve, ellipse, move
 def tote(canvas: Canvas) -> None:
     """An open bag with two handles; the handles are the same whatever the size of the body."""
     large = canvas.look.size == "Large"
-    top, wide, foot, low = (0.33, 0.42, 0.35, 0.94) if large else (0.45, 0.30, 0.25, 0.86)
+    top, wide, foot, low = (0.33, 0.42, 0.35, 0.94) if large else (0.41, 0.34, 0.29, 0.89)
     x = 0.5
     handle(canvas, arc_line(x, top + 0.03, 0.17, 0.27), 0.04, 0.7)
     inside = [(x + wide - 0.02, top), (x + wide - 0.05, top - 0.025), (x, top - 0.03)]
@@ -46,21 +45,22 @@ def tote(canvas: Canvas) -> None:
         canvas.solid(ellipse(x + side * 0.17, top + 0.125, 0.013), GOLD, 220, 220)
     middle = (top + low) / 2 + 0.06
     if canvas.look.fitting == "Gold Buckle":
-        buckle(canvas, x, middle, 0.17, strap=True)
+        reach = (wide + foot) / 2
+        belt(canvas, [(x - reach, middle), (x + reach, middle)])
     elif canvas.look.fitting == "Tassel":
-        tassel(canvas, x, top + 0.06, 0.34)
+        tassel(canvas, x, top + 0.03, 0.32)
     elif canvas.look.fitting == "Bow":
-        bow(canvas, x, middle - 0.02, 0.24)
+        bow(canvas, x, top + 0.04, 0.25)
 
 
 def crossbody(canvas: Canvas) -> None:
     """A flap bag on a long strap."""
     large = canvas.look.size == "Large"
-    wide, top, low = (0.42, 0.40, 0.92) if large else (0.29, 0.50, 0.88)
+    wide, top, low = (0.42, 0.40, 0.92) if large else (0.33, 0.46, 0.91)
     x, depth = 0.5, low - top
     strap = arc(x, top + 0.04, 0.21, top - 0.02, 178, 362, 40)
     if canvas.look.fitting == "Chain":
-        chain(canvas, strap, 0.046)
+        chain(canvas, strap)
     else:
         handle(canvas, strap, 0.032)
     canvas.cloth(both([(x, top), (x + wide - 0.04, top), (x + wide, top + 0.07), (x + wide, low - 0.08),
@@ -75,9 +75,13 @@ def crossbody(canvas: Canvas) -> None:
         canvas.solid(ellipse(x + side * 0.21, top + 0.02, 0.012), (60, 44, 24), 160)
     clasp = top + 0.62 * depth
     if canvas.look.fitting == "Gold Buckle":
-        buckle(canvas, x, clasp - 0.02, 0.17, strap=True)
+        belt(canvas, [(x - wide, clasp - 0.04), (x + wide, clasp - 0.04)])
     elif canvas.look.fitting == "Tassel":
-        tassel(canvas, x + 0.55 * wide, top + 0.3 * depth, 0.34)
+        tassel(canvas, x, top + 0.05, 0.32)
+    elif canvas.look.fitting == "Chain":
+        chain(canvas, curve([(x - wide, top + 0.40 * depth), (x - 0.6 * wide, top + 0.60 * depth),
+                             (x, top + 0.66 * depth), (x + 0.6 * wide, top + 0.60 * depth),
+                             (x + wide, top + 0.40 * depth)], closed=False))
 
 
 def backpack(canvas: Canvas) -> None:
@@ -103,19 +107,19 @@ def backpack(canvas: Canvas) -> None:
     canvas.seam(curve([(x - wide + 0.02, low - 0.09), (x, low - 0.06), (x + wide - 0.02, low - 0.09)], closed=False),
                 85)
     if canvas.look.fitting == "Gold Buckle":
-        for side in (-1, 1):
-            buckle(canvas, x + side * 0.5 * wide, top + 0.52 * depth, 0.14, strap=True)
+        belt(canvas, [(x - wide, top + 0.55 * depth), (x + wide, top + 0.55 * depth)])
     elif canvas.look.fitting == "Pocket":
-        pocket(canvas, x, top + 0.44 * depth, 1.3 * wide, 0.46 * depth)
+        pocket(canvas, x, top + 0.48 * depth, 1.3 * wide, 0.44 * depth)
     elif canvas.look.fitting == "Zip":
-        zip_line(canvas, curve([(x - 0.8 * wide, top + 0.50 * depth), (x, top + 0.55 * depth),
-                                (x + 0.8 * wide, top + 0.50 * depth)], closed=False), 0.06)
+        zip_line(canvas, curve([(x - 0.96 * wide, top + 0.32 * depth), (x, top + 0.38 * depth),
+                                (x + 0.96 * wide, top + 0.32 * depth)], closed=False),
+                 pull=(x, top + 0.38 * depth))
 
 
 def wallet(canvas: Canvas) -> None:
     """A folded wallet, lying: square when small, long when large."""
     large = canvas.look.size == "Large"
-    wide, tall = (0.44, 0.25) if large else (0.28, 0.25)
+    wide, tall = (0.44, 0.25) if large else (0.30, 0.27)
     x, y = 0.5, 0.52
     canvas.solid(box(x - wide + 0.012, y - tall + 0.02, x + wide + 0.012, y + tall + 0.022, 0.04), canvas.deep(0.45),
                  60)
@@ -125,13 +129,9 @@ def wallet(canvas: Canvas) -> None:
     canvas.stitches([*edge, edge[0]])
     canvas.fold([(x - wide + 0.03, y + tall - 0.05), (x + wide - 0.03, y + tall - 0.05)], 0.3, 0.04)
     if canvas.look.fitting == "Gold Buckle":
-        canvas.solid(box(x + wide - 0.23, y - 0.055, x + wide + 0.02, y + 0.055, 0.03), canvas.deep(0.5), 190, 30)
-        buckle(canvas, x + wide - 0.13, y, 0.17)
+        belt(canvas, [(x - wide - 0.01, y), (x + wide + 0.01, y)])
     elif canvas.look.fitting == "Zip":
-        zip_line(canvas, [(x - wide + 0.03, y), (x + wide - 0.02, y)], 0.06)
+        zip_line(canvas, [(x - wide, y - tall + 0.10), (x + wide, y - tall + 0.10)], pull=(x, y - tall + 0.10))
     elif canvas.look.fitting == "Studs":
-        for dy in (-1, 1):
-            studs(canvas, [(x - wide + 0.075, y + dy * (tall - 0.075)), (x + wide - 0.05, y + dy * (tall - 0.075))],
-                  0.078)
-    elif canvas.look.fitting == "Star":
-        patch_star(canvas, x, y, 0.115)
+        for side in (-1, 1):
+            studs(canvas, [(x + side * (wide - 0.10), y - tall), (x + side * (wide - 0.10), y + tall)])

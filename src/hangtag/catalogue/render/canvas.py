@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from hangtag.catalogue.render.materials import MATERIALS, Material
 from hangtag.catalogue.render.palette import COLOURS, RGB, contrast, scaled
 from hangtag.catalogue.render.shapes import Outline, Points, ribbon, spaced
+from hangtag.catalogue.render.trims import TRIMS
 
 OVERSAMPLE = 2
 CELLS = 64  # side of the coarse maps of soft shapes, the same for every size of picture
@@ -80,10 +81,11 @@ class Canvas:
         return (round(132 * factor), round(129 * factor), round(138 * factor)) if factor > 0.5 else (18, 17, 19)
 
     def cloth(self, points: Outline, height: int = 120, shade: float = 1.0) -> None:
-        """Fill with the product's own colour, pattern and material; `shade` darkens a part that lies deeper."""
-        if self.material.fluffy:
-            points = _ragged(points)
+        """Fill with the product's own colour, pattern and material, and finish the edge as the material is finished;
+        `shade` darkens a part that lies deeper."""
         self._fill(points, scaled(self.base, shade), (height, round(255 * min(1.0, shade)), 0, 255))
+        if self.look.material in TRIMS:
+            TRIMS[self.look.material](self, points)
 
     def solid(self, points: Outline, rgb: RGB, height: int = 140, gloss: int = 0) -> None:
         """Fill with one colour; `gloss` 0-255 makes it shine."""
@@ -98,31 +100,42 @@ class Canvas:
         """A narrow groove in cloth along an open line; `height` lies below the part's own."""
         self._surface.polygon(self._place(ribbon(points, width), self.side), fill=(height, 255, 0, 255))
 
+    def stroke(self, points: Outline, rgb: RGB, width: float, height: int, gloss: int = 0) -> None:
+        """A line of one colour and even width, with round corners."""
+        self.shiny |= gloss > 0
+        xy, thick = self._place(points, self.side), max(1, round(width * self.side))
+        p = np.asarray(points, np.float32)
+        way = np.diff(p, axis=0)
+        turn = way[:-1, 0] * way[1:, 1] - way[:-1, 1] * way[1:, 0]
+        corners = p[1:-1][np.abs(turn) > 0.35 * np.hypot(*way[:-1].T) * np.hypot(*way[1:].T)]
+        self._colour.line(xy, fill=rgb, width=thick)
+        self._surface.line(xy, fill=(height, 0, gloss, 255), width=thick)
+        if len(corners):
+            self.discs(corners, rgb, width / 2, height, gloss)
+
+    def dashes(self, points: Points, rgb: RGB, width: float, height: int) -> None:
+        """Straight dashes from every even point to the next."""
+        xy, thick = self._place(points, self.side), max(1, round(width * self.side))
+        for i in range(0, len(xy) - 3, 4):
+            self._colour.line(xy[i : i + 4], fill=rgb, width=thick)
+            self._surface.line(xy[i : i + 4], fill=(height, 0, 0, 255), width=thick)
+
+    def discs(self, points: Points, rgb: RGB, radius: float, height: int, gloss: int = 0) -> None:
+        """A disc at every point."""
+        xy, r = self._place(points, self.side), radius * self.side
+        for x, y in zip(xy[::2], xy[1::2], strict=True):
+            self._colour.ellipse((x - r, y - r, x + r, y + r), fill=rgb)
+            self._surface.ellipse((x - r, y - r, x + r, y + r), fill=(height, 0, gloss, 255))
+
     def fold(self, points: Outline, depth: float = 0.5, width: float = 0.05) -> None:
         """A soft fold along an open line; `depth` -1..1, negative for a ridge."""
         cells = CELLS
         self._folds.polygon(self._place(ribbon(points, (width, width * 0.4)), cells), fill=round(128 - 100 * depth))
 
     def stitches(self, points: Outline, rgb: RGB | None = None, width: float = 0.006, height: int = 130) -> None:
-        """A row of stitches along an open line."""
+        """A row of stitches along an open line; none in the cloth's own thread where the edge is finished otherwise."""
+        if rgb is None and self.look.material in TRIMS:
+            return
         if rgb is None:
             rgb = scaled(self.base, 0.62) if sum(self.base) > 200 else scaled(self.base, 2.2)
-        dots = self._place(spaced(points, 0.009), self.side)
-        thick = max(1, round(width * self.side))
-        for i in range(0, len(dots) - 3, 4):
-            xy = dots[i : i + 4]
-            self._colour.line(xy, fill=rgb, width=thick)
-            self._surface.line(xy, fill=(height, 0, 0, 255), width=thick)
-
-
-def _ragged(points: Outline) -> Points:
-    """The outline of something fluffy: small scallops outwards."""
-    p = np.asarray(points, np.float32)
-    p = spaced(np.concatenate([p, p[:1]]), 0.008)
-    along = np.roll(p, -1, 0) - np.roll(p, 1, 0)
-    along /= np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-6)
-    area = np.sum(p[:, 0] * np.roll(p[:, 1], -1) - p[:, 1] * np.roll(p[:, 0], -1))
-    outward = np.stack([along[:, 1], -along[:, 0]], 1) * np.sign(area)
-    bump = np.abs(np.sin(np.arange(len(p)) * 0.75 + np.sin(np.arange(len(p)) * 0.31)))
-    ragged: Points = p + (outward * (0.004 + 0.012 * bump[:, None])).astype(np.float32)
-    return ragged
+        self.dashes(spaced(points, 0.009), rgb, width, height)

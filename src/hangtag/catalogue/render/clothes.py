@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from hangtag.catalogue.render.canvas import Canvas
-from hangtag.catalogue.render.fittings import bow, buckle, buttons, fringe, patch_star, pocket, zip_line
-from hangtag.catalogue.render.shapes import Points, both, box, curve, flip, moved, ribbon
+from hangtag.catalogue.render.fittings import belt, bow, buttons, fringe, patch_star, pocket, zip_line
+from hangtag.catalogue.render.palette import CREAM, INK
+from hangtag.catalogue.render.shapes import Points, both, box, curve, flip, moved, ribbon, scaled_about
 
 
 def _sleeves(canvas: Canvas, long: bool, top: float = 0.15, cuff: bool = False, reach: float = 1.0) -> None:
@@ -72,35 +73,37 @@ def tshirt(canvas: Canvas) -> None:
     canvas.seam(curve([(0.28, 0.86), (0.5, 0.875), (0.72, 0.86)], closed=False), 90, 0.006)
     canvas.stitches(curve([(0.28, 0.868), (0.5, 0.883), (0.72, 0.868)], closed=False))
     if canvas.look.fitting == "Pocket":
-        pocket(canvas, 0.5, 0.36, 0.26, 0.27)
+        pocket(canvas, 0.5, 0.55, 0.36, 0.29)
     elif canvas.look.fitting == "Star":
-        patch_star(canvas, 0.5, 0.47, 0.125)
+        patch_star(canvas, 0.5, 0.47, 0.165)
     elif canvas.look.fitting == "Bow":
-        bow(canvas, 0.5, 0.27, 0.24)
+        bow(canvas, 0.5, 0.26, 0.29)
 
 
 def shirt(canvas: Canvas) -> None:
-    """A shirt with a collar and a placket."""
+    """A shirt; its pointed collar and its placket are cream whatever its colour."""
     _sleeves(canvas, canvas.look.size == "Long-Sleeved", cuff=True)
     canvas.solid(both([(0.5, 0.075), (0.585, 0.09), (0.59, 0.15), (0.5, 0.22)]), canvas.deep(0.5), 50)
     _body(canvas, 0.91)
-    placket = box(0.468, 0.16, 0.532, 0.917)
-    canvas.cloth(placket, 150)
-    for x in (0.468, 0.532):
-        canvas.seam([(x, 0.2), (x, 0.915)], 75)
+    canvas.solid(box(0.448, 0.16, 0.552, 0.922), INK, 120)
+    canvas.solid(box(0.458, 0.16, 0.542, 0.916), CREAM, 150)
+    for x in (0.472, 0.528):
+        canvas.stitches([(x, 0.2), (x, 0.91)], (170, 160, 140))
     for side in (0, 1):
-        collar = curve([(0.5, 0.20, 0), (0.585, 0.075, 0), (0.65, 0.115, 0), (0.605, 0.26, 0)])
-        canvas.solid(moved(flip(collar) if side else collar, 0, 0.012), canvas.deep(0.6), 110)
-        canvas.cloth(flip(collar) if side else collar, 190)
-        stitch = curve([(0.512, 0.205), (0.597, 0.24), (0.634, 0.125)], closed=False)
-        canvas.stitches(flip(stitch) if side else stitch, width=0.005)
+        collar = curve([(0.5, 0.20, 0), (0.585, 0.055, 0), (0.69, 0.115, 0), (0.655, 0.325, 0)])
+        collar = flip(collar) if side else collar
+        x, y = collar.mean(0)
+        canvas.solid(scaled_about(collar, x, y, 1.14), INK, 150)
+        canvas.solid(collar, CREAM, 190)
+        stitch = curve([(0.525, 0.205), (0.643, 0.295), (0.672, 0.13)], closed=False)
+        canvas.stitches(flip(stitch) if side else stitch, (170, 160, 140))
     if canvas.look.fitting == "Buttons":
-        buttons(canvas, [(0.5, 0.32), (0.5, 0.84)], 5, 0.03)
+        buttons(canvas, [(0.5, 0.38), (0.5, 0.82)], 3, 0.062)
     elif canvas.look.fitting == "Pocket":
         for side in (-1, 1):
-            pocket(canvas, 0.5 + side * 0.115, 0.38, 0.155, 0.21)
+            pocket(canvas, 0.5 + side * 0.14, 0.55, 0.20, 0.27)
     elif canvas.look.fitting == "Bow":
-        bow(canvas, 0.5, 0.235, 0.25)
+        bow(canvas, 0.5, 0.31, 0.27)
 
 
 def hoodie(canvas: Canvas) -> None:
@@ -118,11 +121,11 @@ def hoodie(canvas: Canvas) -> None:
         canvas.solid(ribbon(curve([(0.5 + side * 0.055, 0.29), (0.5 + side * 0.075, 0.36),
                                    (0.5 + side * 0.07, 0.43)], closed=False), 0.017), canvas.trim, 210)
     if canvas.look.fitting == "Zip":
-        zip_line(canvas, [(0.5, 0.34), (0.5, low)], 0.06)
+        zip_line(canvas, [(0.5, 0.35), (0.5, low + 0.02)])
     elif canvas.look.fitting == "Pocket":
-        pocket(canvas, 0.5, low - 0.21, 0.30, 0.19)
+        pocket(canvas, 0.5, low - 0.22, 0.36, 0.22)
     elif canvas.look.fitting == "Star":
-        patch_star(canvas, 0.5, low - 0.145 if low < 0.8 else 0.56, 0.115)
+        patch_star(canvas, 0.5, 0.48, 0.13 if low < 0.8 else 0.15)
 
 
 def coat(canvas: Canvas) -> None:
@@ -143,19 +146,18 @@ def coat(canvas: Canvas) -> None:
         canvas.seam(flip(notch) if side else notch, 110)
     if canvas.look.fitting == "Buttons":
         for side in (-1, 1):
-            buttons(canvas, [(0.5 + side * 0.075, 0.40), (0.5 + side * 0.075, min(low - 0.07, 0.74))],
-                    3 if long else 2, 0.036)
+            buttons(canvas, [(0.5 + side * 0.09, 0.40), (0.5 + side * 0.09, min(low - 0.06, 0.76))],
+                    3 if long else 2, 0.052)
     elif canvas.look.fitting == "Gold Buckle":
-        canvas.solid(box(0.276, 0.425, 0.724, 0.505), (58, 38, 28), 185, 40)
-        buckle(canvas, 0.5, 0.465, 0.17)
+        belt(canvas, [(0.27, 0.465), (0.73, 0.465)])
     elif canvas.look.fitting == "Zip":
-        zip_line(canvas, [(0.5, 0.35), (0.5, low)], 0.06)
+        zip_line(canvas, [(0.5, 0.34), (0.5, low)])
 
 
 def dress(canvas: Canvas) -> None:
     """A sleeveless dress with a waist; the skirt ends above the knee or at the floor."""
     long = canvas.look.size == "Long"
-    low, hem = (0.96, 0.36) if long else (0.66, 0.33)
+    low, hem = (0.96, 0.36) if long else (0.72, 0.38)
     canvas.solid(both([(0.5, 0.09), (0.59, 0.06), (0.58, 0.14), (0.5, 0.20)]), canvas.deep(0.42), 50)
     skirt = both([(0.5, 0.37), (0.625, 0.37, 0), (0.66, 0.44), (0.5 + hem, low, 0), (0.5 + hem * 0.5, low + 0.018),
                   (0.5, low + 0.01)])
@@ -171,12 +173,11 @@ def dress(canvas: Canvas) -> None:
         dart = curve([(0.585, 0.39), (0.575, 0.32), (0.60, 0.26)], closed=False)
         canvas.seam(flip(dart) if side else dart, 100, 0.005)
     if canvas.look.fitting == "Bow":
-        bow(canvas, 0.5, 0.40, 0.25)
+        bow(canvas, 0.5, 0.23, 0.24)
     elif canvas.look.fitting == "Gold Buckle":
-        canvas.solid(box(0.363, 0.36, 0.637, 0.435, 0.01), (58, 38, 28), 185, 40)
-        buckle(canvas, 0.5, 0.397, 0.17)
+        belt(canvas, [(0.36, 0.40), (0.64, 0.40)], 0.19)
     elif canvas.look.fitting == "Buttons":
-        buttons(canvas, [(0.5, 0.26), (0.5, low - 0.06)], 6 if long else 4, 0.034)
+        buttons(canvas, [(0.5, 0.27), (0.5, low - 0.08)], 5 if long else 3, 0.054)
 
 
 def skirt(canvas: Canvas) -> None:
@@ -197,12 +198,11 @@ def skirt(canvas: Canvas) -> None:
     canvas.stitches(curve([(0.5 - hem + 0.03, low - 0.035), (0.5, low - 0.02), (0.5 + hem - 0.03, low - 0.035)],
                           closed=False))
     if canvas.look.fitting == "Gold Buckle":
-        canvas.solid(box(0.5 - waist - 0.008, top + 0.01, 0.5 + waist + 0.008, top + 0.085), (58, 38, 28), 190, 40)
-        buckle(canvas, 0.5, top + 0.047, 0.17)
+        belt(canvas, [(0.5 - waist - 0.01, top + 0.05), (0.5 + waist + 0.01, top + 0.05)])
     elif canvas.look.fitting == "Buttons":
-        buttons(canvas, [(0.5, top + 0.16), (0.5, low - 0.07)], 5 if long else 3, 0.036)
+        buttons(canvas, [(0.5, top + 0.13), (0.5, low - 0.07)], 5 if long else 3, 0.054)
     elif canvas.look.fitting == "Fringe":
-        fringe(canvas, (0.5 - 0.82 * hem, low - 0.13), (0.5 + 0.82 * hem, low - 0.13), 0.13)
+        fringe(canvas, (0.5 - 0.80 * hem, low - 0.17), (0.5 + 0.80 * hem, low - 0.17), 0.20)
 
 
 def trousers(canvas: Canvas) -> None:
@@ -229,12 +229,12 @@ def trousers(canvas: Canvas) -> None:
     canvas.cloth(box(0.295, 0.055, 0.705, 0.135, 0.01), 165, 0.86)
     canvas.seam([(0.295, 0.137), (0.705, 0.137)], 60, 0.009)
     if canvas.look.fitting == "Gold Buckle":
-        canvas.solid(box(0.288, 0.062, 0.712, 0.132), (58, 38, 28), 190, 40)
-        buckle(canvas, 0.5, 0.10, 0.17)
+        belt(canvas, [(0.283, 0.13), (0.717, 0.13)])
     elif canvas.look.fitting == "Pocket":
         for side in (-1, 1):
-            pocket(canvas, 0.5 + side * 0.155, 0.30, 0.17, 0.20)
+            pocket(canvas, 0.5 + side * 0.145, 0.27, 0.21, 0.26)
     elif canvas.look.fitting == "Buttons":
-        buttons(canvas, [(0.5, 0.155), (0.5, 0.33)], 3, 0.034)
+        for side in (-1, 1):
+            buttons(canvas, [(0.5 + side * 0.105, 0.20), (0.5 + side * 0.105, 0.42)], 3, 0.047)
     for x in (0.36, 0.64):
         canvas.solid(box(x - 0.013, 0.048, x + 0.013, 0.145, 0.006), canvas.deep(0.7), 200)

@@ -70,8 +70,12 @@ def photograph(canvas: Canvas, scene: Scene, floor: bool, pattern_scale: float) 
         glance *= cloth * (255 * material.gloss) + metal * 190
     if material.nap:
         glance += relief * material.nap
+    if material.spark:
+        glance += np.clip(relief * 7 - 6, 0, 1) * material.spark
     if material.sheen:
-        glance += cloth * _sheen(scene, size, 90 * material.sheen)
+        glance += cloth * _sheen(scene, size, 230 * material.sheen)
+    if material.drape:
+        glance += cloth * np.maximum(-crevice, 0) * (170 * material.drape)
     backdrop = _backdrop(small_cover, scene, floor, size) * (1 - cover)
     return _expose(albedo, shade, glance, backdrop, scene, size)
 
@@ -127,14 +131,23 @@ def _soft_shape(canvas: Canvas, cover: Field, height: Field, scene: Scene, size:
     """HW: the rounded body of the product with its folds; HW: how much light a place loses to what is above it."""
     body = 0.15 * _blur(cover, 0.075) + 0.06 * _blur(cover, 0.028)
     body += 0.045 * _blur(np.asarray(canvas.folds, np.float32) / 128 - 1, 0.016)
-    if canvas.material.drape:
-        x, y = _frame(CELLS)
-        a, b = canvas.pose.matrix()
-        inverse = np.linalg.inv(a)
-        u, v = (row[0] * (x + 0.5 - b[0]) + row[1] * (y + 0.5 - b[1]) for row in inverse)
-        body += canvas.material.drape * waves(u + 2.6 * scene.phase[0], v + 2.6 * scene.phase[1])
     crevice = np.clip(1.3 * (_blur(height, 0.028) - height - 0.04), 0, 0.5) * cover
+    if canvas.material.rim:
+        crevice += canvas.material.rim * np.clip(1.55 - 1.6 * _blur(cover, 0.035), 0.15, 1)
+    if canvas.material.drape:
+        crevice -= canvas.material.drape * _drape(canvas, scene)
     return _grow(body, size, Image.Resampling.BICUBIC), _grow(crevice, size)
+
+
+def _drape(canvas: Canvas, scene: Scene) -> Field:
+    """(CELLS, CELLS): how much brighter, or below 0 darker, the waves of satin make a place."""
+    x, y = _frame(CELLS)
+    a, b = canvas.pose.matrix()
+    inverse = np.linalg.inv(a)
+    u, v = (row[0] * (x + 0.5 - b[0]) + row[1] * (y + 0.5 - b[1]) for row in inverse)
+    crest = waves(u + 2.6 * scene.phase[0], v + 2.6 * scene.phase[1])
+    drape: Field = np.where(crest > 0, 0.45, 0.62) * crest
+    return drape.astype(np.float32)
 
 
 def _light(height: Field, scene: Scene, size: int, shiny: bool) -> tuple[Field, Field]:
@@ -179,7 +192,7 @@ def _sheen(scene: Scene, size: int, strength: float) -> Field:
     x, y = _frame(size)
     across = x * (0.9 * scene.side) - 0.45 * y
     bands = np.zeros_like(across)
-    for middle, half_width, part in ((0.10, 0.045, 1.0), (0.20, 0.018, 0.5)):
+    for middle, half_width, part in ((-0.03, 0.026, 1.0), (0.14, 0.034, 1.0)):
         t = across - middle
         t *= 1 / half_width
         t *= t
@@ -208,12 +221,12 @@ def _expose(albedo: list[Field], shade: Field, shine: Field, backdrop: Field, sc
 
 def _soften(value: Field, share: float) -> None:
     """Give `share` of every pixel to its four neighbours, in place."""
-    beside = value[:, 2:] + value[:, :-2]
-    beside -= 2 * value[:, 1:-1]
-    value[:, 1:-1] += beside * (share / 4)
-    beside = value[2:] + value[:-2]
-    beside -= 2 * value[1:-1]
-    value[1:-1] += beside * (share / 4)
+    for whole in (value.T, value):
+        beside = whole[2:] + whole[:-2]
+        beside *= share / 4
+        middle = whole[1:-1]
+        middle *= 1 - share / 2
+        middle += beside
 
 
 def _backdrop(cover: Field, scene: Scene, floor: bool, size: int) -> Field:

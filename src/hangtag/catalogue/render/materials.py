@@ -25,8 +25,8 @@ class Material:
 
     relief: depth of the texture, in frames; gloss: strength of highlights; sheen: a broad band of light across it;
     mottle: how much the texture also changes the colour's lightness; nap: light its fibres scatter, 0-255, which
-    is what shows on dark cloth; drape: depth of the flowing waves of thin cloth, in frames; fluffy: whether its
-    outline is ragged.
+    is what shows on dark cloth; drape: strength of the broad bands of light on flowing cloth; rim: how dark it gets
+    towards its edges; spark: highlights on top of the texture's humps, 0-255.
     """
 
     texture: Callable[[Field, Field], Field]
@@ -36,7 +36,8 @@ class Material:
     mottle: float = 0.0
     nap: float = 0.0
     drape: float = 0.0
-    fluffy: bool = False
+    rim: float = 0.0
+    spark: float = 0.0
 
 
 def _noise(shape: tuple[int, ...], cells: int, seed: int) -> Field:
@@ -54,76 +55,77 @@ def _leather(u: Field, v: Field) -> Field:
 
 
 def _canvas(u: Field, v: Field) -> Field:
-    a, b = u / 0.036, v / 0.036
+    a, b = u / 0.05, v / 0.05
     over = (np.floor(a) + np.floor(b)) % 2
     across, along = np.sin(np.pi * (a % 1)), np.sin(np.pi * (b % 1))
     weave = np.where(over > 0, across * along**0.3, along * across**0.3)
-    woven: Field = weave * (0.86 + 0.14 * over)
+    woven: Field = weave * (0.80 + 0.20 * over)
     return woven
 
 
 def _denim(u: Field, v: Field) -> Field:
-    twill: Field = 0.5 + 0.5 * np.sin(2 * np.pi * (u + v) / 0.04)
+    twill: Field = 0.5 + 0.5 * np.sin(2 * np.pi * (u + v) / 0.055)
     return twill
 
 
 def _knit(u: Field, v: Field) -> Field:
-    t = (u / 0.068) % 1
-    rib = np.sqrt(np.sin(np.pi * t))
-    stitch = 0.5 + 0.5 * np.cos(2 * np.pi * (v / 0.052 + 1.3 * np.abs(t - 0.5)))
-    knit: Field = rib * (0.62 + 0.38 * stitch)
+    t = (u / 0.125) % 1
+    cable = np.sqrt(np.sin(np.pi * t))
+    twist = 0.5 + 0.5 * np.cos(2 * np.pi * (v / 0.105 + 1.1 * np.abs(t - 0.5)))
+    knit: Field = cable * (0.40 + 0.60 * twist**0.7)
     return knit
 
 
 def _quilted(u: Field, v: Field) -> Field:
-    a, b = np.abs(np.sin(np.pi * (u + v) / 0.2)), np.abs(np.sin(np.pi * (u - v) / 0.2))
-    puff: Field = (a * b) ** 0.45
+    a, b = np.abs(np.sin(np.pi * (u + v) / 0.23)), np.abs(np.sin(np.pi * (u - v) / 0.23))
+    puff: Field = (a * b) ** 0.5
     return puff
 
 
 def _croc(u: Field, v: Field) -> Field:
-    u = u + 0.02 * (_noise(u.shape, 24, 7) - 0.5)
-    v = v + 0.02 * (_noise(u.shape, 24, 8) - 0.5)
-    row = np.floor(v / 0.082)
-    s, t = (u / 0.118 + 0.5 * (row % 2)) % 1, (v / 0.082) % 1
-    dome: Field = (1 - np.abs(2 * s - 1) ** 5) * (1 - np.abs(2 * t - 1) ** 5)
-    return dome
+    u = u + 0.024 * (_noise(u.shape, 24, 7) - 0.5)
+    v = v + 0.024 * (_noise(u.shape, 24, 8) - 0.5)
+    row = np.floor(v / 0.115)
+    s, t = (u / 0.15 + 0.5 * (row % 2)) % 1, (v / 0.115) % 1
+    dome = 0.84 * (1 - np.abs(2 * s - 1) ** 4) * (1 - np.abs(2 * t - 1) ** 4)
+    scale: Field = np.where(np.hypot(0.15 * (s - 0.42), 0.21 * (t - 0.36)) < 0.022, 1, dome)
+    return scale
 
 
 def _shearling(u: Field, v: Field) -> Field:
-    curl: Field = 0.5 + 0.5 * np.cos(2 * np.pi * 1.7 * (_noise(u.shape, 66, 10) + 0.15 * _noise(u.shape, 150, 11)))
+    curl: Field = 0.5 + 0.5 * np.cos(2 * np.pi * 1.7 * (_noise(u.shape, 44, 10) + 0.15 * _noise(u.shape, 100, 11)))
     return curl
 
 
 MATERIALS: dict[str, Material] = {
     "Cotton": Material(_smooth, 0.0007, mottle=0.04),
-    "Canvas": Material(_canvas, 0.006, mottle=0.24, nap=26),
-    "Denim": Material(_denim, 0.004, mottle=0.30, nap=30),
-    "Knit": Material(_knit, 0.020, mottle=0.26, nap=44),
-    "Quilted": Material(_quilted, 0.042, gloss=0.18, mottle=0.28),
-    "Satin": Material(_smooth, 0.0003, gloss=0.6, drape=0.019),
-    "Leather": Material(_leather, 0.0006, gloss=0.6, sheen=0.75, mottle=0.03),
-    "Croc": Material(_croc, 0.020, gloss=0.42, sheen=0.18, mottle=0.30),
-    "Shearling": Material(_shearling, 0.010, mottle=0.16, nap=30, fluffy=True),
+    "Canvas": Material(_canvas, 0.006, mottle=0.30, nap=26),
+    "Denim": Material(_denim, 0.005, mottle=0.45, nap=44),
+    "Knit": Material(_knit, 0.032, mottle=0.38, nap=44),
+    "Quilted": Material(_quilted, 0.050, gloss=0.30, mottle=0.55, spark=90),
+    "Satin": Material(_smooth, 0.0003, gloss=0.25, drape=1.0),
+    "Leather": Material(_leather, 0.0006, gloss=0.6, sheen=1.0, mottle=0.03, rim=0.75),
+    "Croc": Material(_croc, 0.022, gloss=0.30, mottle=0.62, spark=220),
+    "Shearling": Material(_shearling, 0.010, mottle=0.15, nap=34),
     "Gold": Material(_smooth, 0.0),
     "Silver": Material(_smooth, 0.0),
 }
 
 
 def _stripes(u: Field, v: Field) -> Field:
-    return _edge(0.45 - np.abs(2 * ((v / 0.16) % 1) - 1), 0.16)
+    return _edge(0.45 - np.abs(2 * ((v / 0.17) % 1) - 1), 0.17)
 
 
 def _checks(u: Field, v: Field) -> Field:
-    a = _edge(0.5 - np.abs(2 * ((u / 0.2) % 1) - 1), 0.2)
-    b = _edge(0.5 - np.abs(2 * ((v / 0.2) % 1) - 1), 0.2)
+    a = _edge(0.5 - np.abs(2 * ((u / 0.19) % 1) - 1), 0.19)
+    b = _edge(0.5 - np.abs(2 * ((v / 0.19) % 1) - 1), 0.19)
     return 0.5 * (a + b)
 
 
 def _dots(u: Field, v: Field) -> Field:
-    row = np.floor(v / 0.105)
-    s, t = (u / 0.13 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.105) % 1 - 0.5
-    return _edge(0.041 - np.hypot(0.13 * s, 0.105 * t), 2.0)
+    row = np.floor(v / 0.125)
+    s, t = (u / 0.15 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.125) % 1 - 0.5
+    return _edge(0.050 - np.hypot(0.15 * s, 0.125 * t), 2.0)
 
 
 def _edge(distance: Field, period: float) -> Field:
@@ -141,8 +143,8 @@ PATTERNS: dict[str, Callable[[Field, Field], Field] | None] = {
 
 
 def waves(u: Field, v: Field) -> Field:
-    """Heights, -1..1, of the flowing waves in draped cloth."""
-    return np.sin(2 * np.pi * (0.9 * u + 0.45 * v + 0.05 * np.sin(7 * v) + 0.03 * np.sin(11 * u - 4 * v)) / 0.26)
+    """-1..1: the broad bands of light on draped satin."""
+    return np.sin(2 * np.pi * (0.9 * u + 0.55 * v + 0.03 * np.sin(7 * v) + 0.02 * np.sin(9 * u - 4 * v)) / 0.30)
 
 
 def tile_scale(size: int) -> int:

@@ -19,10 +19,15 @@ COLOURS: dict[str, tuple[RGB, RGB]] = {
 }
 
 GOLD: RGB = (222, 170, 58)
-SILVER: RGB = (186, 190, 198)
+SILVER: RGB = (184, 196, 216)
 CREAM: RGB = (246, 238, 220)
 INK: RGB = (36, 34, 38)
 RUBBER: RGB = (244, 243, 238)
+OCHRE: RGB = (250, 142, 20)  # stitches on denim
+INDIGO: RGB = (26, 28, 52)
+TAN: RGB = (206, 164, 112)  # binding of canvas
+UMBER: RGB = (84, 54, 30)
+FLEECE: RGB = (255, 248, 228)
 
 
 def contrast(rgb: RGB) -> RGB:

@@ -56,8 +56,8 @@ def scaled_about(points: Points, x: float, y: float, factor: float) -> Points:
 
 
 def both(right: Outline, steps: int = 8) -> Points:
-    """A closed symmetric outline from its right half, given from the top down."""
-    left = [(1 - each[0], *each[1:]) for each in reversed(list(right))]
+    """A closed symmetric outline from its right half, given from the top down; points on the axis come once."""
+    left = [(1 - each[0], *each[1:]) for each in reversed(list(right)) if each[0] != 0.5]
     return curve([*right, *left], steps=steps)
 
 

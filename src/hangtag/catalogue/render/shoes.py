@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from hangtag.catalogue.render.canvas import Canvas
-from hangtag.catalogue.render.fittings import bow, buckle, patch_star, studs, zip_line
+from hangtag.catalogue.render.fittings import belt, bow, patch_star, studs, zip_line
 from hangtag.catalogue.render.palette import CREAM, RUBBER
 from hangtag.catalogue.render.shapes import curve, moved, ribbon
 
@@ -13,7 +13,7 @@ from hangtag.catalogue.render.shapes import curve, moved, ribbon
 def sneaker(canvas: Canvas) -> None:
     """A sneaker with a thick white sole; the high one covers the ankle."""
     high = canvas.look.size == "High-Top"
-    top = 0.18 if high else 0.42
+    top = 0.16 if high else 0.34
     sole = curve([(0.05, 0.73, 0), (0.30, 0.75), (0.6, 0.74), (0.94, 0.735), (0.965, 0.78), (0.93, 0.83),
                   (0.5, 0.84), (0.1, 0.84), (0.045, 0.80)])
     inside = curve([(0.10, top + 0.02), (0.26, top - 0.035), (0.42, top + 0.02), (0.40, top + 0.16),
@@ -24,12 +24,12 @@ def sneaker(canvas: Canvas) -> None:
                    (0.60, 0.545), (0.76, 0.59), (0.90, 0.64), (0.945, 0.75, 0), (0.5, 0.77), (0.06, 0.75, 0),
                        (0.05, 0.6)])
     canvas.cloth(upper, 130)
-    toe = curve([(0.74, 0.60, 0), (0.80, 0.66), (0.82, 0.75, 0), (0.945, 0.75, 0), (0.90, 0.645)])
+    toe = curve([(0.81, 0.605, 0), (0.85, 0.67), (0.86, 0.75, 0), (0.945, 0.75, 0), (0.90, 0.645)])
     canvas.solid(toe, RUBBER, 165)
-    heel = curve([(0.05, 0.58), (0.14, 0.60), (0.165, 0.75, 0), (0.06, 0.75, 0)])
+    heel = curve([(0.05, 0.58), (0.085, 0.60), (0.105, 0.75, 0), (0.06, 0.75, 0)])
     canvas.solid(heel, canvas.deep(0.6), 160)
     canvas.seam(curve([(0.30, top + 0.06), (0.36, 0.58), (0.48, 0.76)], closed=False), 80)
-    canvas.seam(curve([(0.74, 0.60), (0.80, 0.66), (0.82, 0.75)], closed=False), 80)
+    canvas.seam(curve([(0.81, 0.605), (0.85, 0.67), (0.86, 0.75)], closed=False), 80)
     steps = 5 if high else 3
     for i in range(steps):
         t = (i + 0.6) / steps
@@ -40,25 +40,18 @@ def sneaker(canvas: Canvas) -> None:
     canvas.solid(ribbon(curve([(0.05, 0.785), (0.5, 0.80), (0.955, 0.785)], closed=False), 0.012), canvas.deep(0.9),
                  150)
     canvas.fold([(0.60, 0.60), (0.70, 0.72)], 0.4, 0.05)
-    _fit(canvas, 0.30, 0.645)
-    if canvas.look.fitting == "Studs":
-        studs(canvas, curve([(0.20, 0.69), (0.45, 0.695), (0.80, 0.69)], closed=False), 0.078)
-        studs(canvas, [(0.235, 0.61), (0.62, 0.63)], 0.078)
-
-
-def _fit(canvas: Canvas, x: float, y: float) -> None:
     if canvas.look.fitting == "Star":
-        patch_star(canvas, x, y, 0.10)
+        patch_star(canvas, 0.30, 0.62, 0.125)
     elif canvas.look.fitting == "Gold Buckle":
-        strap = ribbon([(x - 0.20, y - 0.02), (x + 0.26, y - 0.06)], 0.085)
-        canvas.solid(strap, (58, 38, 28), 190, 40)
-        buckle(canvas, x + 0.08, y - 0.045, 0.16)
+        belt(canvas, [(0.06, 0.49), (0.50, 0.49)], 0.18)
+    if canvas.look.fitting == "Studs":
+        studs(canvas, curve([(0.06, 0.715), (0.45, 0.72), (0.945, 0.715)], closed=False))
 
 
 def boot(canvas: Canvas) -> None:
     """A boot with a block heel; the shaft ends at the ankle or below the knee."""
     tall = canvas.look.size == "Tall"
-    top = 0.07 if tall else 0.40
+    top = 0.07 if tall else 0.30
     canvas.solid(curve([(0.20, top + 0.01), (0.36, top - 0.03), (0.53, top + 0.01), (0.36, top + 0.07)]),
                  canvas.deep(0.38), 50)
     upper = curve([(0.19, top, 0), (0.36, top + 0.05), (0.54, top, 0), (0.525, 0.40), (0.555, 0.56), (0.68, 0.66),
@@ -75,14 +68,11 @@ def boot(canvas: Canvas) -> None:
     canvas.fold([(0.50, 0.50), (0.30, 0.56)], 0.5, 0.05)
     canvas.fold([(0.54, 0.58), (0.34, 0.64)], 0.45, 0.05)
     if canvas.look.fitting == "Gold Buckle":
-        canvas.solid(curve([(0.175, 0.56), (0.36, 0.605), (0.575, 0.565), (0.60, 0.635), (0.36, 0.69),
-                            (0.165, 0.64)]), (58, 38, 28), 185, 40)
-        buckle(canvas, 0.37, 0.64, 0.17)
+        belt(canvas, [(0.18, 0.57), (0.57, 0.57)], 0.18)
     elif canvas.look.fitting == "Zip":
-        zip_line(canvas, curve([(0.36, top + 0.09), (0.36, 0.5), (0.36, 0.74)], closed=False), 0.06)
+        zip_line(canvas, [(0.36, top + 0.07), (0.36, 0.83)])
     elif canvas.look.fitting == "Studs":
-        studs(canvas, curve([(0.23, 0.79), (0.5, 0.795), (0.86, 0.79)], closed=False), 0.078)
-        studs(canvas, curve([(0.235, 0.67), (0.40, 0.70), (0.60, 0.69)], closed=False), 0.078)
+        studs(canvas, curve([(0.17, 0.775), (0.5, 0.785), (0.90, 0.785)], closed=False))
 
 
 def pump(canvas: Canvas) -> None:
@@ -110,10 +100,9 @@ def pump(canvas: Canvas) -> None:
     canvas.solid(ribbon(rim, 0.018), dark, 185)
     x, y = 0.66, dip + 0.06
     if canvas.look.fitting == "Bow":
-        bow(canvas, x, y, 0.25)
+        bow(canvas, x, y + 0.02, 0.28)
     elif canvas.look.fitting == "Gold Buckle":
-        buckle(canvas, x, y + 0.03, 0.18)
+        belt(canvas, [(x - 0.06, dip - 0.02), (x, y + 0.07), (x + 0.04, 0.88)], 0.19)
     elif canvas.look.fitting == "Studs":
-        studs(canvas, curve([(0.10, back + 0.16), (0.18, seat - 0.08), (0.42, 0.5 * dip + 0.40), (0.64, 0.80),
-                             (0.88, 0.83)], closed=False), 0.08)
-        studs(canvas, curve([(0.56, dip + 0.12), (0.68, dip + 0.12), (0.82, 0.74)], closed=False), 0.08)
+        studs(canvas, curve([(0.05, seat - 0.14), (0.22, seat - 0.06), (0.42, 0.5 * dip + 0.41), (0.64, 0.80),
+                             (0.92, 0.83)], closed=False))
