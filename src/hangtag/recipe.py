@@ -30,11 +30,11 @@ class Section(BaseModel):
 class NanoSizes(Section):
     """The numbers of the nano model, which is trained from scratch; used only where `base = "nano"`."""
 
-    crop_size: int = Field(112, multiple_of=28, ge=28, description="side of a square crop, pixels; patches are 14")
-    vision_hidden: int = Field(128, multiple_of=32, description="width of the vision tower")
-    vision_layers: int = Field(4, ge=1, description="vision layers that are computed")
-    hidden: int = Field(192, multiple_of=32, description="width of the decoder")
-    layers: int = Field(4, ge=1, description="decoder layers")
+    crop_size: int = Field(56, multiple_of=28, ge=28, description="side of a square crop, pixels; patches are 14")
+    vision_hidden: int = Field(96, multiple_of=32, description="width of the vision tower")
+    vision_layers: int = Field(3, ge=1, description="vision layers that are computed")
+    hidden: int = Field(128, multiple_of=32, description="width of the decoder")
+    layers: int = Field(3, ge=1, description="decoder layers")
     head_size: int = Field(32, multiple_of=8, description="width of one attention head, in both parts")
     vocabulary: int = Field(
         1024, ge=320, description="tokenizer entries learned from the catalogue, special ones included"
@@ -96,6 +96,10 @@ class Train(Section):
     flip: bool = Field(False, description="mirror half of the training pictures, anew each epoch")
     shift: float = Field(
         0.0, ge=0, le=0.25, description="largest random shift of a training picture, share of its side"
+    )
+    zoom: float = Field(0.0, ge=0, le=0.5, description="largest random change of a training picture's size, share")
+    light: float = Field(
+        0.0, ge=0, le=0.5, description="largest random change of a training picture's brightness, share"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the hardware computes it faster"

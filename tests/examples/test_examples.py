@@ -11,6 +11,7 @@ from hangtag.errors import TableError
 from hangtag.examples.examples import (
     END,
     IGNORED,
+    Augmentation,
     Collator,
     Examples,
     UsableRow,
@@ -79,15 +80,27 @@ def test_pictures_are_decoded_once_and_kept_while_they_fit(rows):
     assert not few.canvases
 
 
-def test_flip_and_shift_draw_from_torchs_generator_and_keep_the_shape(rows):
-    examples = list(make(rows))
-    image_processor = tiny_processor(num_crops=4).image_processor
-    plain, moved = Collator(image_processor, 0), Collator(image_processor, 0, flip=True, shift=0.1)
+def test_augmentation_draws_from_torchs_generator_and_keeps_size_and_type(rows):
+    canvas = next(iter(make(rows))).canvas_HW3
+    augmentation = Augmentation(flip=True, shift=0.1, zoom=0.1, light=0.2)
     torch.manual_seed(1)
-    first = moved(examples)["pixel_values"]
+    first, second = augmentation(canvas), augmentation(canvas)
     torch.manual_seed(1)
-    assert torch.equal(first, moved(examples)["pixel_values"])
-    assert first.shape == plain(examples)["pixel_values"].shape
+    assert torch.equal(first, augmentation(canvas))
+    assert not torch.equal(first, second)
+    assert (first.shape, first.dtype) == (canvas.shape, canvas.dtype)
+
+
+def test_each_augmentation_does_what_it_says():
+    canvas = torch.arange(56 * 56 * 3, dtype=torch.int64).remainder(251).to(torch.uint8).view(56, 56, 3)
+    assert torch.equal(Augmentation()(canvas), canvas)
+    seen = {bytes(Augmentation(flip=True)(canvas).numpy()) for _ in range(20)}
+    assert seen == {bytes(canvas.numpy()), bytes(canvas.flip(1).contiguous().numpy())}
+    grey = torch.full((56, 56, 3), 100, dtype=torch.uint8)
+    assert torch.equal(Augmentation(shift=0.2, zoom=0.2)(grey), grey)
+    lit = Augmentation(light=0.2)(grey).float()
+    assert lit.unique().numel() <= 3
+    assert 70 <= lit.min() <= lit.max() <= 130
 
 
 @settings(max_examples=30, deadline=None)

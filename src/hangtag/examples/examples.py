@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from hangtag.answer import Template, Value
 from hangtag.catalogue.pictures import read_picture
@@ -141,42 +142,60 @@ def answer_tokens(processor: Phi3VProcessor, answer: str) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """A canvas as the same product might have been photographed another time; edges are repeated outwards.
+
+    Args:
+        flip: mirror with probability one half.
+        shift: largest move in either direction, as a share of the side.
+        zoom: largest change of size, as a share.
+        light: largest change of brightness, as a share; half as much for each colour.
+    """
+
+    flip: bool = False
+    shift: float = 0.0
+    zoom: float = 0.0
+    light: float = 0.0
+
+    def __call__(self, canvas_HW3: torch.Tensor) -> torch.Tensor:
+        mirror = -1.0 if self.flip and torch.rand(()) < 0.5 else 1.0
+        right, down, size, brightness, *tint = (2 * torch.rand(7) - 1).tolist()
+        scale = 1 + self.zoom * size
+        theta = [[mirror * scale, 0.0, 2 * self.shift * right], [0.0, scale, 2 * self.shift * down]]
+        pixels_13HW = canvas_HW3.permute(2, 0, 1)[None].float()
+        grid = functional.affine_grid(torch.tensor([theta]), list(pixels_13HW.shape), align_corners=False)
+        pixels_13HW = functional.grid_sample(pixels_13HW, grid, padding_mode="border", align_corners=False)
+        gains = torch.tensor([1 + self.light * (brightness + each / 2) for each in tint])
+        return (pixels_13HW[0].permute(1, 2, 0) * gains).round_().clamp_(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
 class Collator:
     """Examples to one batch, padded on the right: input_ids, attention_mask, labels BT; pixel_values C3SS, the crops
     of all pictures one after another; image_sizes N2.
 
-    Args:
-        flip: mirror each canvas with probability one half.
-        shift: largest shift of a canvas in either direction, as a share of its side; edges are repeated.
-            Both draw from torch's global generator and are meant for training alone.
+    `augmentation` is for training alone and draws from torch's global generator.
     """
 
     image_processor: Phi3VImageProcessor
     pad_token_id: int
-    flip: bool = False
-    shift: float = 0.0
+    augmentation: Augmentation | None = None
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         length = max(len(each.input_ids) for each in examples)
         ids = [each.input_ids + [self.pad_token_id] * (length - len(each.input_ids)) for each in examples]
         mask = [[1] * len(each.input_ids) + [0] * (length - len(each.input_ids)) for each in examples]
         labels = [each.labels + [IGNORED] * (length - len(each.labels)) for each in examples]
-        crops = pixel_crops(self.image_processor, [self._augment(each.canvas_HW3) for each in examples])
+        canvases = [each.canvas_HW3 for each in examples]
+        if self.augmentation:
+            canvases = [self.augmentation(each) for each in canvases]
         return {
             "input_ids": torch.tensor(ids),
             "attention_mask": torch.tensor(mask),
             "labels": torch.tensor(labels),
-            "pixel_values": crops,
+            "pixel_values": pixel_crops(self.image_processor, canvases),
             "image_sizes": torch.tensor([each.canvas_HW3.shape[:2] for each in examples]),
         }
-
-    def _augment(self, canvas_HW3: torch.Tensor) -> torch.Tensor:
-        if self.flip and torch.rand(()) < 0.5:
-            canvas_HW3 = canvas_HW3.flip(1)
-        if self.shift:
-            for axis in (0, 1):
-                canvas_HW3 = _shifted(canvas_HW3, axis, self.shift)
-        return canvas_HW3
 
 
 def pixel_crops(image_processor: Phi3VImageProcessor, canvases: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -190,10 +209,3 @@ def pixel_crops(image_processor: Phi3VImageProcessor, canvases: Sequence[torch.T
         for index, crops_C3SS in zip(indices, together, strict=True):
             crops[index] = crops_C3SS
     return torch.cat(crops)
-
-
-def _shifted(canvas_HW3: torch.Tensor, axis: int, share: float) -> torch.Tensor:
-    side = canvas_HW3.shape[axis]
-    most = int(side * share)
-    offset = int(torch.randint(-most, most + 1, ()))
-    return canvas_HW3.index_select(axis, (torch.arange(side) + offset).clamp(0, side - 1))

@@ -26,6 +26,8 @@ SPECIAL = {
     "<|user|>": False,
     "<|image|>": True,
 }
+# What a layer adds to its input begins as nothing (docs/log.md).
+STARTS_AT_ZERO = ("o_proj.weight", "down_proj.weight", "out_proj.weight", "fc2.weight")
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
@@ -126,5 +128,9 @@ def nano_model(processor: Phi3VProcessor, sizes: NanoSizes, seed: int) -> Phi3VF
     torch.manual_seed(seed)
     # Short sequences: eager attention is faster than sdpa on a CPU (docs/log.md).
     model = Phi3VForCausalLM(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(STARTS_AT_ZERO):
+                parameter.zero_()
     model.set_attn_implementation("eager")
     return model

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from hangtag.examples.examples import IGNORED, Collator, Examples
+from hangtag.examples.examples import IGNORED, Augmentation, Collator, Examples
 from hangtag.files import Run
 from hangtag.progress import Progress
 from hangtag.recipe import Recipe
@@ -188,8 +188,11 @@ def make_trainer(
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    augmentation = Augmentation(settings.flip, settings.shift, settings.zoom, settings.light)
     collator = Collator(
-        processor.image_processor, processor.tokenizer.pad_token_id, flip=settings.flip, shift=settings.shift
+        processor.image_processor,
+        processor.tokenizer.pad_token_id,
+        None if augmentation == Augmentation() else augmentation,
     )
     return SftTrainer(
         recipe,

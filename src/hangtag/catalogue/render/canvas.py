@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from hangtag.catalogue.render.materials import MATERIALS, Material
-from hangtag.catalogue.render.palette import COLOURS, RGB, contrast, scaled
+from hangtag.catalogue.render.palette import COLOURS, RGB, contrast, print_colour, scaled
 from hangtag.catalogue.render.shapes import Outline, Points, ribbon, spaced
 from hangtag.catalogue.render.trims import TRIMS
 
@@ -54,7 +54,8 @@ class Canvas:
     def __init__(self, look: Look, pose: Pose, size: int) -> None:
         self.look, self.pose, self.size = look, pose, size
         self.material: Material = MATERIALS[look.material]
-        self.base, self.second = COLOURS[look.colour]
+        self.base = COLOURS[look.colour]
+        self.second = print_colour(look.pattern, look.colour)
         self.trim = contrast(self.base)
         self.side = OVERSAMPLE * size
         self.colour = Image.new("RGB", (self.side, self.side))

@@ -100,12 +100,12 @@ def _shearling(u: Field, v: Field) -> Field:
 MATERIALS: dict[str, Material] = {
     "Cotton": Material(_smooth, 0.0007, mottle=0.04),
     "Canvas": Material(_canvas, 0.006, mottle=0.30, nap=26),
-    "Denim": Material(_denim, 0.005, mottle=0.45, nap=44),
-    "Knit": Material(_knit, 0.032, mottle=0.38, nap=44),
-    "Quilted": Material(_quilted, 0.050, gloss=0.30, mottle=0.55, spark=90),
-    "Satin": Material(_smooth, 0.0003, gloss=0.25, drape=1.0),
+    "Denim": Material(_denim, 0.004, mottle=0.24, nap=30),
+    "Knit": Material(_knit, 0.030, mottle=0.30, nap=36),
+    "Quilted": Material(_quilted, 0.050, gloss=0.30, mottle=0.42, spark=70),
+    "Satin": Material(_smooth, 0.0003, gloss=0.25, drape=0.75),
     "Leather": Material(_leather, 0.0006, gloss=0.6, sheen=1.0, mottle=0.03, rim=0.75),
-    "Croc": Material(_croc, 0.022, gloss=0.30, mottle=0.62, spark=220),
+    "Croc": Material(_croc, 0.022, gloss=0.30, mottle=0.46, spark=160),
     "Shearling": Material(_shearling, 0.010, mottle=0.15, nap=34),
     "Gold": Material(_smooth, 0.0),
     "Silver": Material(_smooth, 0.0),
@@ -113,7 +113,7 @@ MATERIALS: dict[str, Material] = {
 
 
 def _stripes(u: Field, v: Field) -> Field:
-    return _edge(0.45 - np.abs(2 * ((v / 0.17) % 1) - 1), 0.17)
+    return _edge(0.45 - np.abs(2 * ((v / 0.21) % 1) - 1), 0.21)
 
 
 def _checks(u: Field, v: Field) -> Field:
@@ -123,9 +123,9 @@ def _checks(u: Field, v: Field) -> Field:
 
 
 def _dots(u: Field, v: Field) -> Field:
-    row = np.floor(v / 0.125)
-    s, t = (u / 0.15 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.125) % 1 - 0.5
-    return _edge(0.050 - np.hypot(0.15 * s, 0.125 * t), 2.0)
+    row = np.floor(v / 0.14)
+    s, t = (u / 0.165 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.14) % 1 - 0.5
+    return _edge(0.056 - np.hypot(0.165 * s, 0.14 * t), 2.0)
 
 
 def _edge(distance: Field, period: float) -> Field:

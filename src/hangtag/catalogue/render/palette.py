@@ -4,18 +4,17 @@ from __future__ import annotations
 
 RGB = tuple[int, int, int]
 
-COLOURS: dict[str, tuple[RGB, RGB]] = {
-    # name: cloth, and the second colour of a pattern
-    "Black": ((44, 43, 47), (200, 200, 204)),
-    "White": ((240, 239, 235), (112, 122, 140)),
-    "Red": ((200, 26, 34), (250, 222, 212)),
-    "Yellow": ((246, 190, 14), (255, 249, 226)),
-    "Green": ((22, 128, 66), (205, 236, 208)),
-    "Sky": ((86, 172, 230), (238, 247, 255)),
-    "Navy": ((30, 44, 122), (186, 200, 238)),
-    "Purple": ((128, 56, 164), (232, 210, 245)),
-    "Pink": ((244, 124, 168), (255, 240, 244)),
-    "Brown": ((116, 68, 34), (232, 202, 164)),
+COLOURS: dict[str, RGB] = {
+    "Black": (44, 43, 47),
+    "White": (240, 239, 235),
+    "Red": (200, 26, 34),
+    "Yellow": (246, 190, 14),
+    "Green": (22, 128, 66),
+    "Sky": (86, 172, 230),
+    "Navy": (30, 44, 122),
+    "Purple": (128, 56, 164),
+    "Pink": (244, 124, 168),
+    "Brown": (116, 68, 34),
 }
 
 GOLD: RGB = (222, 170, 58)
@@ -28,6 +27,23 @@ INDIGO: RGB = (26, 28, 52)
 TAN: RGB = (206, 164, 112)  # binding of canvas
 UMBER: RGB = (84, 54, 30)
 FLEECE: RGB = (255, 248, 228)
+CHALK: RGB = (252, 252, 250)
+SLATE: RGB = (112, 122, 140)
+LEMON: RGB = (255, 236, 84)
+
+# A pattern's second colour is its own, so that it tells which pattern it is; some cloths need another to show it.
+PRINTS: dict[str, tuple[RGB, dict[str, RGB]]] = {
+    "Plain": (CHALK, {}),
+    "Striped": (CHALK, {"White": SLATE}),
+    "Checked": (INK, {"Black": (214, 180, 130), "Navy": (214, 180, 130), "Brown": (224, 190, 140)}),
+    "Dotted": (LEMON, {"White": SLATE, "Yellow": (120, 66, 24)}),
+}
+
+
+def print_colour(pattern: str, colour: str) -> RGB:
+    """The second colour of a pattern on cloth of a colour."""
+    usual, exceptions = PRINTS[pattern]
+    return exceptions.get(colour, usual)
 
 
 def contrast(rgb: RGB) -> RGB:
