@@ -43,6 +43,7 @@ def test_all_problems_come_in_one_message_with_the_nearest_names():
         ("task.prompt=What<|end|>", "special tokens"),
         ("train.method=qlora", "train.method = 'qlora'"),
         ("train.epochs=0", "greater than 0"),
+        ("model.nano.head_size=24", "is no multiple of head_size 24"),
         ("train.seed=-1", "greater than or equal to 0"),
         ("data=3", "data = 3"),
         ("data.path.deep=3", "data.path"),

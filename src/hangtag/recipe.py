@@ -36,9 +36,14 @@ class NanoSizes(Section):
     hidden: int = Field(128, multiple_of=32, description="width of the decoder")
     layers: int = Field(3, ge=1, description="decoder layers")
     head_size: int = Field(32, multiple_of=8, description="width of one attention head, in both parts")
-    vocabulary: int = Field(
-        1024, ge=320, description="tokenizer entries learned from the catalogue, special ones included"
-    )
+    vocabulary: int = Field(1024, ge=320, description="most tokenizer entries, special and byte ones included")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        for name in ("vision_hidden", "hidden"):
+            if getattr(self, name) % self.head_size:
+                raise ValueError(f"{name} {getattr(self, name)} is no multiple of head_size {self.head_size}")
+        return self
 
 
 class Model(Section):

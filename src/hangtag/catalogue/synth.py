@@ -39,22 +39,23 @@ EUR_PER_USD = 0.9225
 NOISE_SIGMA = 0.06
 JPEG_QUALITY = 90
 
-BASE_PRICE = {
-    "SOCKS": 45, "T-SHIRTS": 90, "HATS": 110, "WALLETS": 120, "SCARVES": 150, "SHIRTS": 180, "HOODIES": 200,
-    "TROUSERS": 220, "SNEAKERS": 240, "SKIRTS": 260, "PUMPS": 300, "BOOTS": 350, "CROSSBODY BAGS": 400,
-    "BACKPACKS": 420, "DRESSES": 450, "TOTE BAGS": 480, "COATS": 700, "WATCHES": 750, "RINGS": 2400,
+# Prices stand on steps: everything that can be seen moves a product some steps up from the cheapest.
+LOWEST_PRICE = 45.0
+STEP_FACTOR = 1.5
+KIND_STEPS = {
+    "SOCKS": 0, "T-SHIRTS": 2, "HATS": 2, "WALLETS": 2, "SCARVES": 3, "SHIRTS": 3, "HOODIES": 4, "TROUSERS": 4,
+    "SNEAKERS": 4, "SKIRTS": 4, "PUMPS": 5, "BOOTS": 5, "CROSSBODY BAGS": 5, "BACKPACKS": 5, "DRESSES": 6,
+    "TOTE BAGS": 6, "COATS": 7, "WATCHES": 9, "RINGS": 10,
 }  # fmt: skip
-MATERIAL_FACTOR = {
-    "Cotton": 1.0, "Canvas": 1.0, "Denim": 1.3, "Quilted": 1.6, "Knit": 1.7, "Leather": 2.2,
-    "Satin": 2.2, "Shearling": 3.0, "Croc": 4.5, "Silver": 1.0, "Gold": 3.0,
+MATERIAL_STEPS = {
+    "Cotton": 0, "Canvas": 0, "Denim": 0, "Knit": 1, "Quilted": 1, "Satin": 1, "Leather": 2, "Shearling": 3,
+    "Croc": 4, "Silver": 0, "Gold": 3,
 }  # fmt: skip
-PATTERN_FACTOR = {"Plain": 1.0, "Striped": 1.2, "Dotted": 1.4, "Checked": 1.7}
-FITTING_FACTOR = {
-    "": 1.0, "Star": 1.2, "Pocket": 1.2, "Buttons": 1.2, "Zip": 1.25, "Bow": 1.3, "Fringe": 1.3, "Tassel": 1.4,
-    "Studs": 1.5, "Gold Buckle": 1.7, "Chain": 1.8, "Silver Case": 1.0, "Gold Case": 2.0, "Diamonds": 5.0,
-    "Round": 1.0, "Square": 1.4, "Heart": 2.0,
+PATTERN_STEPS = {"Plain": 0, "Striped": 0, "Dotted": 0, "Checked": 1}
+FITTING_STEPS = {
+    "": 0, "Star": 1, "Pocket": 1, "Buttons": 1, "Zip": 1, "Bow": 1, "Fringe": 1, "Tassel": 1, "Studs": 1,
+    "Gold Buckle": 2, "Chain": 2, "Silver Case": 0, "Gold Case": 2, "Diamonds": 4, "Round": 0, "Square": 1, "Heart": 2,
 }  # fmt: skip
-SIZE_FACTOR = 1.5  # of the second size over the first
 
 _FIRST_CODE, _CODES, _CODE_STEP = 26_000_000, 54_900_000, 31_415_927  # step and number of codes share no divisor
 
@@ -63,10 +64,9 @@ Row = dict[str, str]
 
 def median_price(look: Look) -> float:
     """The price of a product before its noise, in USD: what can be read from the picture."""
-    kind = KINDS[look.kind]
-    size = SIZE_FACTOR ** kind.sizes.index(look.size)
-    seen = MATERIAL_FACTOR[look.material] * PATTERN_FACTOR[look.pattern] * FITTING_FACTOR[look.fitting]
-    return BASE_PRICE[look.kind] * size * seen
+    size = KINDS[look.kind].sizes.index(look.size)
+    seen = MATERIAL_STEPS[look.material] + PATTERN_STEPS[look.pattern] + FITTING_STEPS[look.fitting]
+    return LOWEST_PRICE * STEP_FACTOR ** (KIND_STEPS[look.kind] + size + seen)
 
 
 def shop_price(value: float) -> int:

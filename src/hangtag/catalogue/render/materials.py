@@ -113,7 +113,7 @@ MATERIALS: dict[str, Material] = {
 
 
 def _stripes(u: Field, v: Field) -> Field:
-    return _edge(0.45 - np.abs(2 * ((v / 0.21) % 1) - 1), 0.21)
+    return _edge(0.52 - np.abs(2 * ((v / 0.21) % 1) - 1), 0.21)
 
 
 def _checks(u: Field, v: Field) -> Field:
@@ -125,7 +125,7 @@ def _checks(u: Field, v: Field) -> Field:
 def _dots(u: Field, v: Field) -> Field:
     row = np.floor(v / 0.14)
     s, t = (u / 0.165 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.14) % 1 - 0.5
-    return _edge(0.056 - np.hypot(0.165 * s, 0.14 * t), 2.0)
+    return _edge(0.061 - np.hypot(0.165 * s, 0.14 * t), 2.0)
 
 
 def _edge(distance: Field, period: float) -> Field:
