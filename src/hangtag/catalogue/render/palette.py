@@ -30,12 +30,13 @@ FLEECE: RGB = (255, 248, 228)
 CHALK: RGB = (252, 252, 250)
 SLATE: RGB = (112, 122, 140)
 LEMON: RGB = (255, 236, 84)
+SAND: RGB = (218, 184, 134)
 
 # A pattern's second colour is its own, so that it tells which pattern it is; some cloths need another to show it.
 PRINTS: dict[str, tuple[RGB, dict[str, RGB]]] = {
     "Plain": (CHALK, {}),
-    "Striped": (CHALK, {"White": SLATE}),
-    "Checked": (INK, {"Black": (214, 180, 130), "Navy": (214, 180, 130), "Brown": (224, 190, 140)}),
+    "Striped": (CHALK, {"White": SLATE, "Black": (150, 151, 158)}),
+    "Checked": (INK, {"Black": SAND, "Navy": SAND, "Brown": SAND, "White": (196, 122, 62)}),
     "Dotted": (LEMON, {"White": SLATE, "Yellow": (120, 66, 24)}),
 }
 
