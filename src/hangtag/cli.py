@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hangtag.errors import HangtagError
+from hangtag.files import Run
 
 app = typer.Typer(
     name="hangtag",
@@ -136,6 +137,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
 ) -> None:
     """Generate answers for a split, score them beside baselines and controls, and write the report."""
+    Run(run).require_model()  # before the slow imports
     from hangtag.report.assess import assess
     from hangtag.terminal import hush_transformers, say, terminal_stages
 
@@ -158,6 +160,7 @@ def predict(
     from hangtag.prediction.predict import picture_files, records
     from hangtag.terminal import hush_transformers, say_json, say_tags, terminal_stages
 
+    Run(run).require_model()
     files = picture_files(paths)
     from hangtag.prediction.tagger import load
 

@@ -72,3 +72,8 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {next(each for each in names if each.lower() == close[0])!r}?"
     return f"; there is: {', '.join(names)}" if names else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from hangtag.answer import Value
 from hangtag.catalogue.pictures import read_picture
-from hangtag.errors import ImageError, RunError
+from hangtag.errors import ImageError, RunError, first_line
 from hangtag.examples.examples import chat_prompt
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
@@ -153,7 +154,6 @@ def load(run: str | Path, batch_size: int = 64) -> Tagger:
             folder.model, dtype=torch.bfloat16 if cuda else torch.float32
         )
         processor = AutoProcessor.from_pretrained(folder.model)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"{folder.model} cannot be loaded: {reason}") from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
     return Tagger(model.to("cuda") if cuda else model, processor, recipe, batch_size)

@@ -51,6 +51,7 @@ class SftTrainer(Trainer):
         self.recipe = recipe
         self.run = run
         self.optimizer: torch.optim.Optimizer | None
+        self.control: TrainerControl
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts the labels of an optimizer step for us
         self.remove_callback(PrinterCallback)
@@ -93,6 +94,8 @@ class SftTrainer(Trainer):
         model.train()
         metrics = {"validation_loss": total / labels}
         self.log(metrics)
+        # Without this the Trainer would evaluate the same step once more at the epoch's end.
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -130,6 +133,8 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.progress(state.global_step, state.max_steps, self.note)
+        # A loss is a mean since the last record: one at each checkpoint lets a resumed run log the same means.
+        control.should_log |= control.should_save
 
     def on_log(
         self,

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from hangtag.catalogue.store import REJECTED_COLUMNS, open_catalogue
-from hangtag.errors import ModelError, OutputNotEmpty, RunError, TableError, UsageError
+from hangtag.errors import ModelError, OutputNotEmpty, RunError, TableError, UsageError, first_line
 from hangtag.examples.examples import Examples, UsableRow, chat_prompt, usable_rows
 from hangtag.files import Run, require_new_folder, whole_folder, write_json, write_whole
 from hangtag.phi3v import Phi3VProcessor
@@ -120,9 +121,8 @@ def _base(recipe: Recipe, rows: list[UsableRow]) -> tuple[Phi3VProcessor, PreTra
     try:
         processor = AutoProcessor.from_pretrained(recipe.model.base, num_crops=recipe.model.num_crops)
         model = AutoModelForImageTextToText.from_pretrained(recipe.model.base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model.base {recipe.model.base!r} cannot be loaded: {reason}") from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"model.base {recipe.model.base!r} cannot be loaded: {first_line(error)}") from None
     return processor, model
 
 
