@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from hangtag.catalogue.store import open_catalogue
+from hangtag.errors import TableError
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.files import Run
 from hangtag.prediction.tagger import load
@@ -26,7 +27,10 @@ def assess(run: str | Path, data: Path | None, split: str, stages: Stages = sile
     """
     folder = Run(Path(run)).require_model()
     tagger = load(folder.path)
-    catalogue = open_catalogue(data or tagger.recipe.data.path)
+    try:
+        catalogue = open_catalogue(data or tagger.recipe.data.path)
+    except TableError as error:
+        raise error if data else TableError(f"{error}; or say where the run's catalogue lies with --data") from None
     with stages("writing answers") as progress:
         metrics, predictions = evaluate(tagger, catalogue, split, tagger.recipe.task.template, progress)
     write_evaluation(folder.path, split, metrics, predictions)
