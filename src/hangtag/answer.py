@@ -131,7 +131,7 @@ class Template:
 
     def write(self, values: Mapping[str, Value]) -> str:
         """The answer's text, from values as `clean` or `read` return them."""
-        return _PLACE.sub(lambda place: _written(values[place[1]]), self.text)
+        return _PLACE.sub(lambda place: written(values[place[1]]), self.text)
 
     def read(self, text: str) -> dict[str, Value] | None:
         """The fields of an answer, or None where it is unreadable: another form, or a number that is none."""
@@ -149,7 +149,8 @@ class Template:
         return values
 
 
-def _written(value: Value) -> str:
+def written(value: Value) -> str:
+    """A value as an answer holds it."""
     return value if isinstance(value, str) else format_number(value)
 
 

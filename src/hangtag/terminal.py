@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from hangtag.answer import written
 from hangtag.progress import Progress
 
 LINE_SECONDS = 10.0
@@ -97,6 +98,6 @@ def say_tags(records: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
         table.add_column(name, overflow="fold")
     for record in records:
         fields = record["fields"] or {}
-        cells = [Text(str(fields[name])) for name in names] if fields else [Text(record["error"], style="red")]
+        cells = [Text(written(fields[name])) for name in names] if fields else [Text(record["error"], style="red")]
         table.add_row(Text(record["path"]), *cells)
     Console().print(table)
