@@ -79,8 +79,8 @@ def write_catalogue(
     folder = Path(folder)
     splits = Counter(row["split"] for row in rows)
     counts = {"rows": len(rows), **{name: splits[name] for name in SPLITS}, "rejected": len(rejected)}
-    write_whole(folder / "metadata.csv", _csv_text(["file_name", *columns, "split"], rows))
-    write_whole(folder / "rejected.csv", _csv_text(REJECTED_COLUMNS, rejected))
+    write_whole(folder / "metadata.csv", csv_text(["file_name", *columns, "split"], rows))
+    write_whole(folder / "rejected.csv", csv_text(REJECTED_COLUMNS, rejected))
     info = {**info, "counts": counts, "version": VERSION}
     write_json(folder / "catalogue.json", info)
     return info
@@ -149,7 +149,7 @@ class _Lines(list[str]):
     write = list.append
 
 
-def _csv_text(columns: list[str], rows: Iterable[Mapping[str, str]]) -> str:
+def csv_text(columns: list[str], rows: Iterable[Mapping[str, str]]) -> str:
     """CSV with \\n between lines; the writer itself ends them with \\r\\n, so that it quotes both inside cells."""
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import os
 import tomllib
 from pathlib import Path
@@ -14,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-from hangtag.catalogue.store import REJECTED_COLUMNS, open_catalogue
+from hangtag.catalogue.store import REJECTED_COLUMNS, csv_text, open_catalogue
 from hangtag.errors import ModelError, OutputNotEmpty, RunError, TableError, UsageError, first_line
 from hangtag.examples.examples import Examples, UsableRow, chat_prompt, usable_rows
 from hangtag.files import Run, require_new_folder, whole_folder, write_json, write_whole
@@ -132,11 +130,7 @@ def _start(run: Run, recipe: Recipe, rejected: list[dict[str, str]]) -> None:
         new = Run(folder)
         write_whole(new.recipe, recipe.dump())
         write_json(new.environment, environment())
-        text = io.StringIO()
-        writer = csv.DictWriter(text, REJECTED_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rejected)
-        write_whole(new.rejected, text.getvalue())
+        write_whole(new.rejected, csv_text(REJECTED_COLUMNS, rejected))
 
 
 def _save(run: Run, model: PreTrainedModel, processor: Phi3VProcessor, longest_answer: int) -> None:
