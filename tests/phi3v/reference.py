@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from hangtag.phi3v import Phi3VConfig
 
@@ -65,6 +66,13 @@ def tiny_config(**changes: Any) -> Phi3VConfig:
     fields = json.loads((GOLDEN / "tiny_config.json").read_text())
     fields["vision_config"] = fields.pop("clip")
     return Phi3VConfig(**{**fields, **changes})
+
+
+def picture(name: str) -> Image.Image:
+    """A recorded input picture."""
+    with Image.open(GOLDEN / "images" / f"{name}.png") as image:
+        image.load()
+    return image
 
 
 def rope32(kind: str = "su") -> dict[str, Any]:

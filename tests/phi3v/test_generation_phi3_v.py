@@ -64,7 +64,7 @@ def test_crossing_with_a_picture(build: Build, use_cache: bool) -> None:
 
 def test_pictures_go_through_clip_once(build: Build) -> None:
     model, seen = build(**ROPE_320), []
-    model.model.vision_embed_tokens.img_processor.pre_layrnorm.register_forward_hook(
+    model.model.vision_embed_tokens.img_processor.vision_model.pre_layrnorm.register_forward_hook(
         lambda module, args, output: seen.append(len(output))
     )
     new_tokens(model, crossing_picture())

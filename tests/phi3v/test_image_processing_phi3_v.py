@@ -8,16 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hangtag.errors import ImageError
+from hangtag.errors import ImageError, ModelError
 from hangtag.phi3v import Phi3VImageProcessor
 
-from .reference import GOLDEN, INDEX
+from .reference import GOLDEN, INDEX, picture
 
 CASES = {case: expected for case, expected in INDEX["preprocess"]["cases"].items() if "hd_uint8_sha256" in expected}
-
-
-def picture(name: str) -> Image.Image:
-    return Image.open(GOLDEN / "images" / f"{name}.png")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -75,6 +71,54 @@ def test_several_pictures_share_a_batch_padded_with_empty_slots() -> None:
         alone = processor(each)["pixel_values"][0]
         assert torch.equal(together["pixel_values"][place, : len(alone)], alone)
         assert not together["pixel_values"][place, len(alone) :].any()
+
+
+SIZES = [(1, 1), (7, 300), (300, 7), (336, 336), (337, 671), (413, 512), (960, 1280), (1280, 960), (50, 1700)]
+
+
+@pytest.mark.parametrize("num_crops", [1, 2, 4, 6, 9, 16])
+def test_mixed_sizes_together_equal_the_slow_way_of_each_alone(num_crops: int) -> None:
+    """The slow way: lay a portrait on its side, resize it in one go, normalise the whole canvas, cut it."""
+    generator = np.random.default_rng(num_crops)
+    pictures = [Image.fromarray(generator.integers(0, 256, (h, w, 3), np.uint8)) for w, h in SIZES]
+    processor = Phi3VImageProcessor(num_crops=num_crops)
+    together = processor(pictures)
+    as_bytes = processor(pictures, do_normalize=False)
+    assert together["pixel_values"].dtype == torch.float32
+    assert as_bytes["pixel_values"].dtype == torch.uint8
+    assert torch.equal(as_bytes["image_sizes"], together["image_sizes"])
+    for place, photo in enumerate(pictures):
+        canvas = slow_canvas(photo, num_crops)
+        assert together["image_sizes"][place].tolist() == list(canvas.shape[:2])
+        assert np.array_equal(processor.hd_transform(photo), canvas)
+        crops = processor.canvas_to_pixel_values(torch.from_numpy(canvas))
+        assert torch.equal(together["pixel_values"][place, : len(crops)], crops)
+        rows, columns = canvas.shape[0] // 336, canvas.shape[1] // 336
+        tiles = canvas.reshape(rows, 336, columns, 336, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 336, 336)
+        assert np.array_equal(as_bytes["pixel_values"][place, : len(tiles)].numpy(), tiles)
+        assert not as_bytes["pixel_values"][place, len(tiles) :].any()
+
+
+def slow_canvas(photo: Image.Image, num_crops: int) -> np.ndarray:
+    """The canvas as the published code makes it, step by step."""
+    upright = photo.width < photo.height
+    if upright:
+        photo = photo.transpose(Image.Transpose.TRANSPOSE)
+    ratio, scale = photo.width / photo.height, 1
+    while scale * np.ceil(scale / ratio) <= num_crops:
+        scale += 1
+    width = (scale - 1) * 336
+    height = int(width / ratio)
+    resized = np.array(photo.resize((width, height), Image.Resampling.BILINEAR))
+    canvas = np.full((-(-height // 336) * 336, width, 3), 255, np.uint8)
+    top = (len(canvas) - height) // 2
+    canvas[top : top + height] = resized
+    return canvas.transpose(1, 0, 2) if upright else canvas
+
+
+def test_bytes_need_the_mean_that_the_model_knows() -> None:
+    with pytest.raises(ModelError, match="CLIP's own image_mean"):
+        Phi3VImageProcessor(image_mean=(0.5, 0.5, 0.5))(picture("rgb_50x50"), do_normalize=False)
 
 
 def test_canvases_of_one_size_are_normalised_in_one_batch() -> None:
@@ -138,6 +182,11 @@ def test_arrays_and_tensors_of_right_shape_and_range_are_pictures(change: Callab
 def test_what_is_no_picture_is_refused_with_its_place(image: object, message: str) -> None:
     with pytest.raises(ImageError, match=f"picture 2: .*{message}"):
         Phi3VImageProcessor(num_crops=4)([Image.new("RGB", (8, 8)), image])
+
+
+def test_several_pictures_that_cannot_be_used_come_in_one_message() -> None:
+    with pytest.raises(ImageError, match=r"picture 1: NoneType is no picture.*; picture 3: a picture of 6000x1"):
+        Phi3VImageProcessor(num_crops=4)([None, Image.new("RGB", (8, 8)), Image.new("RGB", (6000, 1))])
 
 
 def test_a_damaged_file_is_refused(tmp_path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -14,13 +13,13 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from hangtag.errors import ImageError, ModelError
 from hangtag.phi3v import Phi3VImageProcessor, Phi3VProcessor
 
-from .reference import GOLDEN, IMAGE, INDEX, PUBLISHED
+from .reference import IMAGE, INDEX, PUBLISHED, picture
 
 SPECIAL = ["<unk>", "<s>", "<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>", "<|image|>"]
 PLACE = SPECIAL.index("<|image|>")
 RECORDED = re.compile(r"(phi3|phi35)\|(.*)\|(\d) images", re.DOTALL)
 PROMPTS = {name: case for name, case in INDEX["tokens"].items() if RECORDED.fullmatch(name)}
-PICTURES = [Image.open(GOLDEN / "images" / f"{name}.png") for name in ("rgb_640x480", "rgb_100x700")]
+PICTURES = [picture("rgb_640x480"), picture("rgb_100x700")]
 
 
 def small_tokenizer() -> PreTrainedTokenizerFast:

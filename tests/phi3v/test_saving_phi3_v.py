@@ -115,7 +115,7 @@ def test_a_model_from_scratch_is_initialised_sanely() -> None:
         vision.img_projection[0].weight,
     ):
         assert weight.std().item() == pytest.approx(0.02, rel=0.1)
-    assert vision.img_processor.embeddings.class_embedding.std().item() == pytest.approx(32**-0.5, rel=0.4)
+    assert vision.img_processor.vision_model.embeddings.class_embedding.std().item() == pytest.approx(32**-0.5, rel=0.4)
     assert model.generation_config.eos_token_id == 5
     loss = model(**nano_batch()).loss.item()
     assert loss == pytest.approx(torch.log(torch.tensor(64.0)).item(), rel=0.1)

@@ -59,7 +59,8 @@ def test_the_picture_gets_a_gradient_and_changes_the_loss(model_and_batch):
     model, batch = model_and_batch
     loss, _ = answer_loss(model, batch)
     loss.backward()
-    assert model.model.vision_embed_tokens.img_processor.embeddings.patch_embedding.weight.grad.abs().sum() > 0
+    clip = model.model.vision_embed_tokens.img_processor.vision_model
+    assert clip.embeddings.patch_embedding.weight.grad.abs().sum() > 0
     inverted, _ = answer_loss(model, batch | {"pixel_values": -batch["pixel_values"]})
     assert abs(inverted.item() - loss.item()) > 1e-6
 

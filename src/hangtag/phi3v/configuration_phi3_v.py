@@ -22,6 +22,8 @@ CLIP_LARGE_336: dict[str, Any] = {
     "image_size": 336,
     "patch_size": 14,
 }
+PUBLISHED_IMAGE_TOKEN = 32044  # <|image|>
+PUBLISHED_CODE = "microsoft/Phi-3.5-vision-instruct"
 EMBD_LAYER: dict[str, Any] = {
     "embedding_cls": "image",
     "hd_transform_order": "sub_glb",
@@ -60,7 +62,7 @@ class Phi3VConfig(Phi3Config):
     vision_config: Any = None
     embd_layer: Any = None
     img_processor: Any = None
-    image_token_id: int = 32044
+    image_token_id: int = PUBLISHED_IMAGE_TOKEN
 
     def __post_init__(self, **kwargs: Any) -> None:
         for unused in ("_attn_implementation", "auto_map"):
@@ -144,7 +146,11 @@ class Phi3VConfig(Phi3Config):
                 rope["attention_factor"] = 0.1 * math.log(rope["factor"]) + 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration in its published form: `rope_scaling` with `rope_theta`, and `sliding_window`."""
+        """The configuration in its published form, as the published code reads it too.
+
+        `rope_scaling` with `rope_theta`, and `sliding_window`, as published. A model of the published geometry says
+        nothing of its CLIP and names the published code; any other has `vision_config`.
+        """
         written: dict[str, Any] = super().to_dict()
         rope = written.pop("rope_parameters")
         written["rope_theta"] = rope["rope_theta"]
@@ -154,7 +160,35 @@ class Phi3VConfig(Phi3Config):
         published_window = written.pop("_published_window")
         window = written["sliding_window"]
         written["sliding_window"] = published_window if window is None else window - 1
+        written.pop("vision_config")
+        own = self._vision_fields_of_its_own()
+        if own:
+            vision = self.vision_config.to_dict()
+            written["vision_config"] = {**{key: vision[key] for key in CLIP_LARGE_336}, **own}
+        else:
+            written["auto_map"] = published_code(
+                AutoConfig="configuration_phi3_v.Phi3VConfig", AutoModelForCausalLM="modeling_phi3_v.Phi3VForCausalLM"
+            )
         return written
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What is saved: as `to_dict`, with the dtype under its published name."""
+        written: dict[str, Any] = super().to_diff_dict()
+        if written.get("dtype") is not None:
+            written["torch_dtype"] = written.pop("dtype")
+        return written
+
+    def _vision_fields_of_its_own(self) -> dict[str, Any]:
+        """What distinguishes the tower from CLIP-L/14-336, which the published code has built in."""
+        published = CLIPVisionConfig(**CLIP_LARGE_336).to_dict()
+        other = ("transformers_version", "dtype", "architectures", "_name_or_path")
+        fields: dict[str, Any] = self.vision_config.to_dict()
+        return {key: value for key, value in fields.items() if key not in other and value != published.get(key)}
+
+
+def published_code(**classes: str) -> dict[str, str]:
+    """An `auto_map` that names classes in the published repository; this package never follows it."""
+    return {auto: f"{PUBLISHED_CODE}--{name}" for auto, name in classes.items()}
 
 
 __all__ = ["Phi3VConfig"]

@@ -6,10 +6,9 @@ import torch
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
-from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
+from hangtag.phi3v.configuration_phi3_v import PUBLISHED_IMAGE_TOKEN, Phi3VConfig
 from hangtag.phi3v.vision_phi3_v import images_per_row
 
-PUBLISHED_IMAGE_TOKEN = 32044  # <|image|>
 PUBLISHED_EOS = (2, 32000)  # </s> in the published files, <|endoftext|> by Phi-3's default
 PUBLISHED_STOP_TOKENS = (32007, 32000)  # <|end|>, <|endoftext|>
 

@@ -1,26 +1,37 @@
 """Pictures to crops: Phi-3-vision's HD transform, the CLIP normalisation, the global view and the tiles.
 
 Written from recorded results of the published image_processing_phi3_v.py (MIT), to which it is equal bit for bit.
-Pillow resizes, torch does the rest; torchvision is not needed.
+Pillow resizes, `pixels_phi3_v` does the rest; torchvision is not needed.
 
 Shapes: N pictures, H W canvas size in pixels, S crop side, T tiles of a canvas (H/S * W/S).
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional as F
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
-from hangtag.errors import ImageError
+from hangtag.errors import ImageError, ModelError
+from hangtag.phi3v.pixels_phi3_v import (
+    OPENAI_CLIP_MEAN,
+    OPENAI_CLIP_STD,
+    canvas_to_crops,
+    fill_normalised_tiles,
+    fill_tiles,
+    fill_view_source,
+    global_view,
+    view_source_size,
+)
 
-OPENAI_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 WHITE = (255, 255, 255)
 
 
@@ -107,19 +118,23 @@ class Phi3VImageProcessor(BaseImageProcessor):
         Raises:
             ImageError: no picture, damaged, of wrong shape or range, or too flat.
         """
-        picture = to_pil(image)
+        return np.array(self._canvas(to_pil(image)))
+
+    def _canvas(self, picture: Image.Image) -> Image.Image:
         upright = picture.width < picture.height
+        size = self._resized(max(picture.size), min(picture.size))
         if upright:
-            picture = picture.transpose(Image.Transpose.TRANSPOSE)
-        size = self._resized(*picture.size)
-        if picture.size != size:
-            picture = picture.resize(size, Image.Resampling.BILINEAR)
-        padded_height = math.ceil(size[1] / self.crop_size) * self.crop_size
-        canvas = Image.new("RGB", (size[0], padded_height), WHITE)
-        canvas.paste(picture, (0, (padded_height - size[1]) // 2))
-        if upright:
-            canvas = canvas.transpose(Image.Transpose.TRANSPOSE)
-        return np.array(canvas)
+            # The reference resizes a portrait lying on its side, so its longer side first; the order counts, because
+            # Pillow rounds to bytes in between.
+            size = size[::-1]
+            picture = _resize(picture, (picture.width, size[1]))
+        picture = _resize(picture, size)
+        width, height = (math.ceil(length / self.crop_size) * self.crop_size for length in size)
+        if picture.size == (width, height):
+            return picture
+        canvas = Image.new("RGB", (width, height), WHITE)
+        canvas.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
+        return canvas
 
     def canvas_to_pixel_values(self, canvas: torch.Tensor) -> torch.Tensor:
         """Normalised crops of a canvas, or of several of one size, on the canvas's device.
@@ -131,20 +146,9 @@ class Phi3VImageProcessor(BaseImageProcessor):
             float32 [1 + T, 3, S, S] or [N, 1 + T, 3, S, S]: the global view (bicubic, of the normalised canvas),
             then the tiles row by row.
         """
-        if canvas.ndim == 3:
-            return self.canvas_to_pixel_values(canvas[None])[0]
-        side = self.crop_size
-        # 255 as a tensor: CUDA would multiply by the reciprocal of a plain number and differ in the last bit.
-        scale, mean, std = (
-            torch.tensor(value, dtype=torch.float32, device=canvas.device).view(1, -1, 1, 1)
-            for value in ([255.0], self.image_mean, self.image_std)
-        )
-        pixels_NCHW = canvas.permute(0, 3, 1, 2).contiguous().float().div_(scale).sub_(mean).div_(std)
-        overview_NCSS = F.interpolate(pixels_NCHW, size=(side, side), mode="bicubic", align_corners=False)
-        count, channels, height, width = pixels_NCHW.shape
-        tiles = pixels_NCHW.view(count, channels, height // side, side, width // side, side)
-        tiles_NTCSS = tiles.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, channels, side, side)
-        return torch.cat([overview_NCSS[:, None], tiles_NTCSS], dim=1)
+        canvas_N3HW = canvas.view(-1, *canvas.shape[-3:]).permute(0, 3, 1, 2)
+        crops = canvas_to_crops(canvas_N3HW, self.crop_size, self.image_mean, self.image_std)
+        return crops if canvas.ndim == 4 else crops[0]
 
     def preprocess(
         self,
@@ -152,44 +156,124 @@ class Phi3VImageProcessor(BaseImageProcessor):
         return_tensors: str | None = None,
         num_crops: int | None = None,
         pad_to_num_crops: bool | None = None,
+        do_normalize: bool = True,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Everything a model needs of some pictures.
+        """Everything a model needs of some pictures; several are worked on at once, on all processor cores.
 
         Args:
-            images: a PIL picture, an array or tensor (see `to_pil`), or a list of these, nested or not.
+            images: a PIL picture, an array or tensor (see `to_pil`), or a list of these, nested or not, of any sizes.
             return_tensors: "pt" (also where absent) or "np".
             num_crops, pad_to_num_crops: override the processor's own.
+            do_normalize: False leaves normalising and the global view to the model, on its device: `pixel_values`
+                then are bytes, a quarter of the memory or less to keep and to move, and the logits are the same.
 
         Returns:
-            pixel_values: float32 [N, slots, 3, S, S], slots without a crop filled with zeros;
+            pixel_values: float32 [N, slots, 3, S, S], the global view and then the tiles, or uint8, the tiles alone;
+            slots without a crop are filled with zeros.
             image_sizes: int64 [N, 2], canvas height and width; num_img_tokens: list of N token counts.
 
         Raises:
-            ImageError: a picture cannot be used; the message gives its place in the list.
+            ImageError: pictures cannot be used; the message gives the place of each in the list.
+            ModelError: do_normalize=False with a mean or deviation other than CLIP's, which the model cannot know.
         """
         if num_crops is not None and num_crops != self.num_crops:
             other = type(self)(**{**self.to_dict(), "num_crops": num_crops})
-            return other.preprocess(images, return_tensors, None, pad_to_num_crops)
-        crops, sizes = [], []
-        for position, image in enumerate(flatten(images)):
-            try:
-                canvas = self.hd_transform(image)
-            except ImageError as error:
-                raise ImageError(f"picture {position + 1}: {error}") from error.__cause__
-            sizes.append(canvas.shape[:2])
-            crops.append(self.canvas_to_pixel_values(torch.from_numpy(canvas)))
-        if not crops:
-            raise ImageError("no picture was given; pass a picture or a list with at least one")
-        reference = self.pad_to_num_crops if pad_to_num_crops is None else pad_to_num_crops
-        slots = self.num_crops + 1 if reference else max(len(each) for each in crops)
-        pixel_values = crops[0].new_zeros(len(crops), slots, *crops[0].shape[1:])
-        for slot, each in zip(pixel_values, crops, strict=True):
-            slot[: len(each)] = each
-        data = {"pixel_values": pixel_values, "image_sizes": torch.tensor(sizes)}
+            return other.preprocess(images, return_tensors, None, pad_to_num_crops, do_normalize)
+        clip = (tuple(self.image_mean), tuple(self.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+        if not do_normalize and not clip:
+            raise ModelError("do_normalize=False needs CLIP's own image_mean and image_std; the model knows no others")
+        pictures, sizes = self._pictures(list(flatten(images)))
+        pad = self.pad_to_num_crops if pad_to_num_crops is None else pad_to_num_crops
+        pixels = self._crops(pictures, sizes, do_normalize, pad)
+        data = {"pixel_values": pixels, "image_sizes": torch.tensor(sizes)}
         features = BatchFeature(data, tensor_type=return_tensors or "pt")
         features["num_img_tokens"] = [self.num_image_tokens(*size) for size in sizes]
         return features
+
+    def _pictures(self, images: list[Any]) -> tuple[list[Image.Image], list[tuple[int, int]]]:
+        """Every picture decoded, with its canvas size (H, W); or one error that names all that cannot be used."""
+
+        def decoded(image: Any) -> tuple[Image.Image, tuple[int, int]] | ImageError:
+            try:
+                picture = to_pil(image)
+                return picture, self.size_after(*picture.size)
+            except ImageError as error:
+                return error
+
+        if not images:
+            raise ImageError("no picture was given; pass a picture or a list with at least one")
+        pictures, sizes, problems = [], [], []
+        for place, each in enumerate(in_threads(decoded, images), 1):
+            if isinstance(each, ImageError):
+                problems.append(f"picture {place}: {each}")
+            else:
+                pictures.append(each[0])
+                sizes.append(each[1])
+        if problems:
+            raise ImageError("; ".join(problems))
+        return pictures, sizes
+
+    def _crops(
+        self, pictures: list[Image.Image], sizes: list[tuple[int, int]], normalised: bool, pad: bool
+    ) -> torch.Tensor:
+        """pixel_values (see `preprocess`); each picture is resized and cut into its place in one go, by one thread."""
+        side, first = self.crop_size, int(normalised)
+        counts = [first + (height // side) * (width // side) for height, width in sizes]
+        slots = first + self.num_crops if pad else max(counts)
+        # numpy's memory, not torch's: numpy asks the kernel for huge pages, whose first touch costs a fifth.
+        pixels = np.empty((len(pictures), slots, 3, side, side), np.float32 if normalised else np.uint8)
+        views = _ViewSources(sizes if normalised else [], side)
+
+        def fill(place: int) -> None:
+            planes = [np.asarray(band) for band in self._canvas(pictures[place]).split()]
+            mine = pixels[place]
+            mine[counts[place] :] = 0
+            if normalised:
+                fill_normalised_tiles(planes, side, self.image_mean, self.image_std, mine[1 : counts[place]])
+                fill_view_source(planes, side, self.image_mean, self.image_std, views.sources[place])
+            else:
+                fill_tiles(planes, side, mine[: counts[place]])
+
+        list(in_threads(fill, range(len(pictures))))
+        for place, view in views.views():
+            pixels[place, 0] = view
+        return torch.from_numpy(pixels)
+
+
+class _ViewSources:
+    """What the global views of some canvases are made of, those of one size in one array, so that they are made at
+    once."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], side: int) -> None:
+        self.side = side
+        self.places: dict[tuple[int, int], list[int]] = {}
+        for place, (height, width) in enumerate(sizes):
+            self.places.setdefault(view_source_size(height, width, side), []).append(place)
+        self.groups = {size: np.empty((len(same), 3, *size), np.float32) for size, same in self.places.items()}
+        self.sources = {
+            place: self.groups[size][index] for size, same in self.places.items() for index, place in enumerate(same)
+        }
+
+    def views(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Place and global view [3, S, S] of every canvas, once the sources are filled."""
+        for size, same in self.places.items():
+            yield from zip(same, global_view(torch.from_numpy(self.groups[size]), self.side).numpy(), strict=True)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`work` done for each item, in order, by as many threads as there are free processor cores."""
+    alone = torch.utils.data.get_worker_info() is not None  # the loader's other workers have the other cores
+    workers = 1 if alone else min(len(items), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    if workers < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, items)
+
+
+def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
 
 
 def flatten(images: Any) -> Iterator[Any]:
@@ -211,7 +295,8 @@ def to_pil(image: Any) -> Image.Image:
     """
     if isinstance(image, Image.Image):
         try:
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise ImageError(f"the picture cannot be decoded: {error}; save it again or leave it out") from error
     if isinstance(image, torch.Tensor):

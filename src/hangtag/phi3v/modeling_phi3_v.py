@@ -7,7 +7,7 @@ Shapes: B rows, T tokens, N pictures, C crops of all pictures together, S crop s
 V CLIP's width, D the decoder's width.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -15,13 +15,13 @@ from transformers import initialization
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
-from transformers.modeling_utils import PreTrainedModel
 from transformers.models.phi3.modeling_phi3 import Phi3Attention, Phi3DecoderLayer, Phi3RMSNorm
 from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from hangtag.errors import ModelError
+from hangtag.phi3v.checkpoint_phi3_v import Phi3VCheckpointMixin
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.generation_phi3_v import Phi3VGenerationMixin
 from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, packed_lengths
@@ -39,7 +39,7 @@ def keep_positions(tensor_BT: torch.Tensor, logits_to_keep: int | torch.Tensor) 
     return tensor_BT[:, logits_to_keep]
 
 
-class Phi3VPreTrainedModel(PreTrainedModel):
+class Phi3VPreTrainedModel(Phi3VCheckpointMixin):
     """What transformers needs to know about the family."""
 
     config_class = Phi3VConfig
@@ -49,7 +49,7 @@ class Phi3VPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ("Phi3DecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings")
     _skip_keys_device_placement = ("past_key_values",)
-    _keys_to_ignore_on_load_unexpected = (r"vision_embed_tokens\.wte\.weight",)
+    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"vision_embed_tokens\.wte\.weight",)
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -67,6 +67,11 @@ class Phi3VPreTrainedModel(PreTrainedModel):
 
 class Phi3VModel(Phi3VPreTrainedModel):
     """The decoder with its picture embedding, without the language-model head."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (
+        *Phi3VPreTrainedModel._keys_to_ignore_on_load_unexpected,
+        r"^lm_head\.weight$",
+    )
 
     def __init__(self, config: Phi3VConfig) -> None:
         super().__init__(config)
@@ -244,7 +249,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, Phi3VGenerationMixin):
                 inside a row mark packed examples: each sees itself alone and has its own choice of rotary factors.
                 No cache is made then.
             pixel_values: [N, slots, 3, S, S], as the processor gives them, or the crops in use alone [C, 3, S, S];
-                the pictures of all rows in order.
+                the pictures of all rows in order. Bytes (the processor's do_normalize=False) are normalised here.
             image_sizes: int64 [N, 2], canvas height and width in pixels.
             crop_features: [C, G * G, 4 V] from `model.vision_embed_tokens.encode_crops`, instead of pixel_values.
             labels: int64 [B, T], ids or -100; shifted here. Picture places are never a target; label them -100 all the

@@ -5,7 +5,10 @@ begins with its own BOS, which the published models were trained with. Where the
 `image_token_id` (the tokenizer's `<|image|>`, 32044) stands, once per picture feature.
 """
 
+import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -13,6 +16,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from hangtag.errors import ModelError
+from hangtag.phi3v.configuration_phi3_v import CLIP_LARGE_336, published_code
 from hangtag.phi3v.image_processing_phi3_v import Phi3VImageProcessor, flatten
 
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
@@ -63,6 +67,48 @@ class Phi3VProcessor(ProcessorMixin):
             part.from_pretrained(pretrained_model_name_or_path, **kwargs)
             for part in (Phi3VImageProcessor, PreTrainedTokenizerFast)
         ]
+
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+        """Write the published layout, which the published code and older releases of transformers read as well.
+
+        `preprocessor_config.json` holds the image processor, `processor_config.json` names the classes,
+        `tokenizer_config.json` has the chat template, and `tokenizer.json` its merges in the form of old.
+        """
+        folder = Path(save_directory)
+        super().save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+        edits = {
+            "processor_config.json": lambda fields: {"processor_class": fields["processor_class"]},
+            "preprocessor_config.json": lambda fields: {**fields, "do_convert_rgb": True},
+            "tokenizer_config.json": self._published_tokenizer_config,
+            "tokenizer.json": _with_merges_of_old,
+        }
+        code = {"AutoProcessor": "processing_phi3_v.Phi3VProcessor"}
+        if self.image_processor.crop_size == CLIP_LARGE_336["image_size"]:
+            published = {
+                "processor_config.json": published_code(**code),
+                "preprocessor_config.json": published_code(
+                    **code, AutoImageProcessor="processing_phi3_v.Phi3VImageProcessor"
+                ),
+            }
+        else:
+            published = {}
+        for name, edit in edits.items():
+            fields = edit(json.loads((folder / name).read_text()))
+            if name in published:
+                fields["auto_map"] = published[name]
+            _write_json(folder / name, fields, indent=None if name == "tokenizer.json" else 2)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
+        return [str(folder / name) for name in edits]
+
+    def _published_tokenizer_config(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Without what only this release of transformers knows; as a class that takes tokenizer.json as it is."""
+        for unknown in ("auto_map", "backend", "is_local", "local_files_only"):
+            fields.pop(unknown, None)
+        if "extra_special_tokens" in fields:
+            fields["additional_special_tokens"] = fields.pop("extra_special_tokens")
+        return {**fields, "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
 
     def picture_order(self, text: str, pictures: int, row: int = 0) -> list[int]:
         """The pictures (from 0) in the order in which the tags of `text` name them.
@@ -181,6 +227,22 @@ class Phi3VProcessor(ProcessorMixin):
         padding.setdefault("padding", False)
         encoded = {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
         return dict(self.tokenizer.pad(encoded, return_tensors=return_tensors, **padding))
+
+
+def _with_merges_of_old(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """tokenizer.json with merges as "a b", which every release of tokenizers reads, rather than ["a", "b"]."""
+    model = tokenizer["model"]
+    merges = model.get("merges", [])
+    if merges and all(" " not in part for merge in merges for part in merge):
+        model["merges"] = [" ".join(merge) for merge in merges]
+    return tokenizer
+
+
+def _write_json(path: Path, fields: dict[str, Any], indent: int | None) -> None:
+    """Written beside and renamed, so that a reader never sees half a file."""
+    whole = path.with_name(f".{path.name}.{os.getpid()}")
+    whole.write_text(json.dumps(fields, indent=indent, sort_keys=indent is not None, ensure_ascii=False) + "\n")
+    whole.replace(path)
 
 
 __all__ = ["Phi3VProcessor"]

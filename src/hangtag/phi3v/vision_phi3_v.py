@@ -8,12 +8,54 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionConfig
+from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPPreTrainedModel, CLIPVisionEmbeddings
 
 from hangtag.errors import ModelError
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
+from hangtag.phi3v.pixels_phi3_v import tiles_to_crops
 
 WAY_OUT = "let the processor make input_ids, pixel_values and image_sizes together"
+
+
+class Phi3VVisionTransformer(nn.Module):
+    """CLIP's parts under their published names, the last layer and `post_layernorm` included, which are never used."""
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__()
+        self.embeddings = CLIPVisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.encoder = CLIPEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class Phi3VVisionTower(CLIPPreTrainedModel):
+    """CLIP's vision tower under the checkpoint's own names, `vision_model.` included.
+
+    transformers' `CLIPVisionModel` drops that prefix in the live model and puts it back in files, by a table looked up
+    by class name. Here a tensor is called the same in the model, in the file and in the published folder, so plain
+    `load_state_dict`, adapters and sharded training need no such table.
+    """
+
+    config_class = CLIPVisionConfig
+    config: CLIPVisionConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__(config)
+        self.vision_model = Phi3VVisionTransformer(config)
+        self.post_init()
+
+    def forward(self, pixel_values: torch.Tensor, num_layers: int) -> torch.Tensor:
+        """Hidden state [C, P, V] above the first `num_layers` layers, of crops [C, 3, S, S]; no more is computed."""
+        clip, layers = self.vision_model, self.vision_model.encoder.layers[:num_layers]
+        hidden_CPV: torch.Tensor = clip.pre_layrnorm(clip.embeddings(pixel_values))
+        if self.training and not hidden_CPV.requires_grad and any(layer.gradient_checkpointing for layer in layers):
+            # Re-entrant checkpointing silently gives no gradient to a layer whose input has none.
+            hidden_CPV.requires_grad_(any(weight.requires_grad for weight in layers.parameters()))
+        for layer in layers:
+            hidden_CPV = layer(hidden_CPV, attention_mask=None)
+        return hidden_CPV
 
 
 class Phi3VImageEmbedding(nn.Module):
@@ -23,7 +65,7 @@ class Phi3VImageEmbedding(nn.Module):
         super().__init__()
         self.config = config
         width = 4 * config.vision_config.hidden_size
-        self.img_processor = CLIPVisionModel._from_config(config.vision_config)
+        self.img_processor = Phi3VVisionTower._from_config(config.vision_config)
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, width))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width))
         self.img_projection = nn.Sequential(
@@ -54,12 +96,14 @@ class Phi3VImageEmbedding(nn.Module):
         """The crops that hold a picture [C, 3, S, S]; the slots filled with zeros are left out.
 
         Args:
-            pixel_values: [N, slots, 3, S, S], or already [C, 3, S, S].
+            pixel_values: [N, slots, 3, S, S], or already [C, 3, S, S]. Bytes hold the tiles alone; they are normalised
+                here, on their device, and the global views made.
 
         Raises:
             ModelError: pictures or crops differ in number from what `grids` says, or have another side.
         """
-        counts = [1 + rows * columns for rows, columns in grids]
+        as_bytes = pixel_values.dtype == torch.uint8
+        counts = [rows * columns + (not as_bytes) for rows, columns in grids]
         side = self.config.crop_size
         if pixel_values.ndim not in (4, 5) or pixel_values.shape[-3:] != (3, side, side):
             raise ModelError(
@@ -70,7 +114,7 @@ class Phi3VImageEmbedding(nn.Module):
                 raise ModelError(
                     f"pixel_values holds {len(pixel_values)} crops, image_sizes asks for {sum(counts)}; {WAY_OUT}"
                 )
-            return pixel_values
+            return tiles_to_crops(pixel_values, grids) if as_bytes else pixel_values
         if len(pixel_values) != len(counts):
             raise ModelError(f"pixel_values holds {len(pixel_values)} pictures, image_sizes {len(counts)}; {WAY_OUT}")
         slots = pixel_values.shape[1]
@@ -79,14 +123,12 @@ class Phi3VImageEmbedding(nn.Module):
                 raise ModelError(
                     f"picture {picture + 1}: pixel_values holds {slots} crops, image_sizes asks for {count}; {WAY_OUT}"
                 )
-        return torch.cat([crops[:count] for crops, count in zip(pixel_values, counts, strict=True)])
+        crops = torch.cat([each[:count] for each, count in zip(pixel_values, counts, strict=True)])
+        return tiles_to_crops(crops, grids) if as_bytes else crops
 
     def encode_crops(self, crops_C3SS: torch.Tensor) -> torch.Tensor:
         """CLIP's features of crops, merged two by two: [C, G * G, 4 V]. CLIP's unused top is not computed."""
-        clip = self.img_processor
-        hidden_CPV: torch.Tensor = clip.pre_layrnorm(clip.embeddings(crops_C3SS))
-        for layer in clip.encoder.layers[: self.config.vision_layers]:
-            hidden_CPV = layer(hidden_CPV, attention_mask=None)
+        hidden_CPV: torch.Tensor = self.img_processor(crops_C3SS, self.config.vision_layers)
         grid = self.config.crop_grid
         patches = hidden_CPV[:, 1:].view(len(hidden_CPV), grid, 2, grid, 2, -1)
         return patches.permute(0, 1, 3, 2, 4, 5).reshape(len(hidden_CPV), grid * grid, -1)
