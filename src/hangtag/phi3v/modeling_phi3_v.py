@@ -24,7 +24,7 @@ from hangtag.errors import ModelError
 from hangtag.phi3v.checkpoint_phi3_v import Phi3VCheckpointMixin
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.generation_phi3_v import Phi3VGenerationMixin
-from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, packed_lengths
+from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, flash_lengths, packed_lengths
 from hangtag.phi3v.vision_phi3_v import Phi3VImageEmbedding, images_per_row
 
 IGNORED_LABEL = -100
@@ -185,6 +185,8 @@ class Phi3VModel(Phi3VPreTrainedModel):
             position_ids = torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)[None] + past
         elif past_key_values is None and (own := packed_lengths(position_ids, attention_mask)) is not None:
             length, use_cache = own, False
+            if "flash" in str(self.config._attn_implementation):
+                kwargs.update(flash_lengths(position_ids.expand(len(hidden_BTD), -1)))
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
 

@@ -220,7 +220,8 @@ class Phi3VProcessor(ProcessorMixin):
             for row, ids in enumerate(input_ids):
                 if len(ids) > limit:
                     raise ModelError(
-                        f"row {row}: {len(ids)} tokens, more than max_length {limit}; a picture is not cut"
+                        f"row {row}: {len(ids)} tokens, more than max_length {limit}; a picture is not cut: raise "
+                        "max_length, leave truncation out, or take a smaller num_crops"
                     )
         known = ("padding", "max_length", "pad_to_multiple_of", "padding_side")
         padding = {key: options[key] for key in known if options.get(key) is not None}

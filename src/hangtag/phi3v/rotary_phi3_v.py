@@ -3,6 +3,8 @@
 Shapes: B rows, T tokens.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -83,4 +85,17 @@ def packed_lengths(position_ids_BT: torch.Tensor, attention_mask: torch.Tensor |
     return counts.gather(1, example_BT)
 
 
-__all__ = ["Phi3VRotaryEmbedding", "packed_lengths"]
+def flash_lengths(position_ids_BT: torch.Tensor) -> dict[str, Any]:
+    """What keeps packed examples apart in flash attention: where each begins in all rows laid end to end.
+
+    transformers finds it out from the positions only where the batch is a single row.
+    """
+    starts = torch.ones_like(position_ids_BT, dtype=torch.bool)
+    starts[:, 1:] = position_ids_BT.diff(dim=1) != 1
+    begins = starts.flatten().nonzero().flatten()
+    bounds = nn.functional.pad(begins, (0, 1), value=starts.numel()).to(torch.int32)
+    longest = int(bounds.diff().max())
+    return {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+
+
+__all__ = ["Phi3VRotaryEmbedding", "flash_lengths", "packed_lengths"]
