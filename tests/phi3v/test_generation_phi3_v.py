@@ -50,6 +50,12 @@ def test_left_padded_batch_and_its_end(tiny: Phi3VForCausalLM) -> None:
     assert new_tokens(tiny, batch, eos_token_id=74) == GENERATED["batch_left_eos"]["new"]
 
 
+@pytest.mark.parametrize(("name", "row"), [("row_a_alone", 0), ("row_b_alone", 1)])
+def test_rows_alone(tiny: Phi3VForCausalLM, name: str, row: int) -> None:
+    ids = torch.tensor([GENERATED["batch_left"]["rows"][row]])
+    assert new_tokens(tiny, {"input_ids": ids}) == GENERATED[name]["new"]
+
+
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_crossing_the_original_context(build: Build, use_cache: bool) -> None:
     model = build(**rope32())

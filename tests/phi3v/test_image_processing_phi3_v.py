@@ -116,6 +116,13 @@ def slow_canvas(photo: Image.Image, num_crops: int) -> np.ndarray:
     return canvas.transpose(1, 0, 2) if upright else canvas
 
 
+def test_one_opened_file_in_many_places_is_read_once() -> None:
+    expected = Phi3VImageProcessor(num_crops=4)(picture("rgb_640x480"))["pixel_values"][0]
+    with Image.open(GOLDEN / "images" / "rgb_640x480.png") as opened:
+        together = Phi3VImageProcessor(num_crops=4)([opened] * 8)["pixel_values"]
+    assert all(torch.equal(each, expected) for each in together)
+
+
 def test_bytes_need_the_mean_that_the_model_knows() -> None:
     with pytest.raises(ModelError, match="CLIP's own image_mean"):
         Phi3VImageProcessor(image_mean=(0.5, 0.5, 0.5))(picture("rgb_50x50"), do_normalize=False)

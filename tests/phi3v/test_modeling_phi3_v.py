@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from hangtag.errors import ModelError
 from hangtag.phi3v import Phi3VForCausalLM, Phi3VImageProcessor
 
 from .reference import GOLDEN, IMAGE, INDEX, TOLERANCE, assert_near, fpix, image1, padded, picture, rope32, text, tids
@@ -53,7 +54,9 @@ def test_one_picture(build: Build, recorded: Recorded, attn: str) -> None:
 @torch.no_grad()
 def test_clip_features_are_those_below_its_last_layer(tiny: Phi3VForCausalLM, recorded: Recorded) -> None:
     vision = tiny.model.vision_embed_tokens
-    merged = vision.encode_crops(image1()["pixel_values"][0, :3])
+    clip, crops = vision.img_processor.vision_model, image1()["pixel_values"][0, :3]
+    assert_near(clip.pre_layrnorm(clip.embeddings(crops))[0, ::16], recorded["image1.clip_hidden_0_crop0_every16"])
+    merged = vision.encode_crops(crops)
     patches = merged.view(3, 12, 12, 2, 2, 32).permute(0, 1, 3, 2, 4, 5).reshape(3, 576, 32)
     assert_near(patches[0], recorded["image1.clip_hidden_m2_crop0"][1:], 1e-4)
     assert_near(patches[2, 7::8], recorded["image1.clip_hidden_m2_crop2_every8"][1:], 1e-4)
@@ -75,6 +78,31 @@ def test_the_unused_top_of_clip_and_the_empty_slots_are_not_computed(tiny: Phi3V
 @torch.no_grad()
 def test_two_pictures(tiny: Phi3VForCausalLM, recorded: Recorded) -> None:
     assert_near(tiny(**image2()).logits[0, FORWARD["image2"]["sel"]], recorded["image2.logits_sel"])
+
+
+@torch.no_grad()
+def test_pictures_named_out_of_order(tiny: Phi3VForCausalLM, recorded: Recorded) -> None:
+    """The reference tears them: it fills the places in the order of the list. Filled so by hand, the recorded logits
+    come out; asked plainly, the model refuses; and the processor puts the pictures into the order of their tags."""
+    straight = image2()
+    ids = [1, *tids(3, 0), *[IMAGE] * 757, 1, *tids(2, 2), *[IMAGE] * 457, 1, *tids(6, 3)]
+    swapped = {**straight, "input_ids": torch.tensor([ids])}
+    with pytest.raises(ModelError, match="757 picture places stand together where picture 2 of the batch needs 757"):
+        tiny(**swapped)
+    vision = tiny.model.vision_embed_tokens
+    grids = vision.grids(straight["image_sizes"])
+    features = vision(vision.encode_crops(vision.gather_crops(straight["pixel_values"], grids)), grids)
+    places = swapped["input_ids"] == IMAGE
+    embeds = tiny.model.embed_tokens(swapped["input_ids"].masked_fill(places, 0))
+    torn = embeds.masked_scatter(places[..., None], features)
+    selected = FORWARD["image2"]["sel"]
+    assert_near(tiny(inputs_embeds=torn).logits[0, selected], recorded["image2_swapped.logits_sel"])
+    ordered = {
+        "input_ids": swapped["input_ids"],
+        "pixel_values": straight["pixel_values"].flip(0),
+        "image_sizes": straight["image_sizes"].flip(0),
+    }
+    assert not torch.allclose(tiny(**ordered).logits[0, selected], recorded["image2_swapped.logits_sel"], atol=0.05)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -191,8 +192,11 @@ def test_other_calls_are_refused(processor: Phi3VProcessor) -> None:
         processor(images=PICTURES)
     with pytest.raises(ModelError, match=r"row 1: 4 tokens, more than max_length 3"):
         processor(text=["a", "b c d"], truncation=True, max_length=3)
-    with pytest.raises(ImageError, match="picture 1: str is no picture"):
+    with pytest.raises(ImageError, match="row 0, picture 1: str is no picture"):
         processor(text="<|image_1|>", images="photo.jpg")
+    flat = Image.new("RGB", (6000, 1))
+    with pytest.raises(ImageError, match=r"row 0, picture 2: a picture of 6000x1 .*; row 2, picture 1: NoneType"):
+        processor(text=["<|image_2|> <|image_1|>", "a", "<|image_1|>"], images=[[PICTURES[0], flat], [], [None]])
     with pytest.raises(ModelError, match="LlamaTokenizer"):
         Phi3VProcessor(Phi3VImageProcessor(), LlamaTokenizer())
     without = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))

@@ -22,12 +22,11 @@ from hangtag.errors import ImageError, ModelError
 from hangtag.phi3v.pixels_phi3_v import (
     OPENAI_CLIP_MEAN,
     OPENAI_CLIP_STD,
+    ViewSources,
     canvas_to_crops,
     fill_normalised_tiles,
     fill_tiles,
     fill_view_source,
-    global_view,
-    view_source_size,
 )
 
 Item = TypeVar("Item")
@@ -157,6 +156,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         num_crops: int | None = None,
         pad_to_num_crops: bool | None = None,
         do_normalize: bool = True,
+        names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """Everything a model needs of some pictures; several are worked on at once, on all processor cores.
@@ -167,6 +167,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             num_crops, pad_to_num_crops: override the processor's own.
             do_normalize: False leaves normalising and the global view to the model, on its device: `pixel_values`
                 then are bytes, a quarter of the memory or less to keep and to move, and the logits are the same.
+            names: what errors call the pictures; absent, "picture 1" and so on.
 
         Returns:
             pixel_values: float32 [N, slots, 3, S, S], the global view and then the tiles, or uint8, the tiles alone;
@@ -179,11 +180,11 @@ class Phi3VImageProcessor(BaseImageProcessor):
         """
         if num_crops is not None and num_crops != self.num_crops:
             other = type(self)(**{**self.to_dict(), "num_crops": num_crops})
-            return other.preprocess(images, return_tensors, None, pad_to_num_crops, do_normalize)
+            return other.preprocess(images, return_tensors, None, pad_to_num_crops, do_normalize, names)
         clip = (tuple(self.image_mean), tuple(self.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
         if not do_normalize and not clip:
             raise ModelError("do_normalize=False needs CLIP's own image_mean and image_std; the model knows no others")
-        pictures, sizes = self._pictures(list(flatten(images)))
+        pictures, sizes = self._pictures(list(flatten(images)), names)
         pad = self.pad_to_num_crops if pad_to_num_crops is None else pad_to_num_crops
         pixels = self._crops(pictures, sizes, do_normalize, pad)
         data = {"pixel_values": pixels, "image_sizes": torch.tensor(sizes)}
@@ -191,7 +192,9 @@ class Phi3VImageProcessor(BaseImageProcessor):
         features["num_img_tokens"] = [self.num_image_tokens(*size) for size in sizes]
         return features
 
-    def _pictures(self, images: list[Any]) -> tuple[list[Image.Image], list[tuple[int, int]]]:
+    def _pictures(
+        self, images: list[Any], names: Sequence[str] | None
+    ) -> tuple[list[Image.Image], list[tuple[int, int]]]:
         """Every picture decoded, with its canvas size (H, W); or one error that names all that cannot be used."""
 
         def decoded(image: Any) -> tuple[Image.Image, tuple[int, int]] | ImageError:
@@ -203,10 +206,12 @@ class Phi3VImageProcessor(BaseImageProcessor):
 
         if not images:
             raise ImageError("no picture was given; pass a picture or a list with at least one")
+        distinct = {id(image): image for image in images}  # a file that is opened once must not be read by two threads
+        results = dict(zip(distinct, in_threads(decoded, list(distinct.values())), strict=True))
         pictures, sizes, problems = [], [], []
-        for place, each in enumerate(in_threads(decoded, images), 1):
+        for place, each in enumerate(results[id(image)] for image in images):
             if isinstance(each, ImageError):
-                problems.append(f"picture {place}: {each}")
+                problems.append(f"{names[place] if names else f'picture {place + 1}'}: {each}")
             else:
                 pictures.append(each[0])
                 sizes.append(each[1])
@@ -223,7 +228,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         slots = first + self.num_crops if pad else max(counts)
         # numpy's memory, not torch's: numpy asks the kernel for huge pages, whose first touch costs a fifth.
         pixels = np.empty((len(pictures), slots, 3, side, side), np.float32 if normalised else np.uint8)
-        views = _ViewSources(sizes if normalised else [], side)
+        views = ViewSources(sizes if normalised else [], side)
 
         def fill(place: int) -> None:
             planes = [np.asarray(band) for band in self._canvas(pictures[place]).split()]
@@ -239,26 +244,6 @@ class Phi3VImageProcessor(BaseImageProcessor):
         for place, view in views.views():
             pixels[place, 0] = view
         return torch.from_numpy(pixels)
-
-
-class _ViewSources:
-    """What the global views of some canvases are made of, those of one size in one array, so that they are made at
-    once."""
-
-    def __init__(self, sizes: Sequence[tuple[int, int]], side: int) -> None:
-        self.side = side
-        self.places: dict[tuple[int, int], list[int]] = {}
-        for place, (height, width) in enumerate(sizes):
-            self.places.setdefault(view_source_size(height, width, side), []).append(place)
-        self.groups = {size: np.empty((len(same), 3, *size), np.float32) for size, same in self.places.items()}
-        self.sources = {
-            place: self.groups[size][index] for size, same in self.places.items() for index, place in enumerate(same)
-        }
-
-    def views(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Place and global view [3, S, S] of every canvas, once the sources are filled."""
-        for size, same in self.places.items():
-            yield from zip(same, global_view(torch.from_numpy(self.groups[size]), self.side).numpy(), strict=True)
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

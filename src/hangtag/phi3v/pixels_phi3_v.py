@@ -6,7 +6,7 @@ tiles (`tiles_to_crops`), and numpy in the processor's cache, a tile at a time, 
 Shapes: N pictures, H W canvas size in pixels, S crop side, R C rows and columns of tiles, T = R * C.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -112,6 +112,30 @@ def fill_view_source(
         for start in range(0, side, IN_CACHE):
             block = slice(start, start + IN_CACHE)
             _normalise(read[block], mean[channel], std[channel], out[block])
+
+
+class ViewSources:
+    """Room for what the global views of some canvases are made of; those of one size lie together, to be made at once.
+
+    Args:
+        sizes: the canvases' height and width.
+        side: S.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], side: int) -> None:
+        self.side = side
+        self.places: dict[tuple[int, int], list[int]] = {}
+        for place, (height, width) in enumerate(sizes):
+            self.places.setdefault(view_source_size(height, width, side), []).append(place)
+        self.groups = {size: np.empty((len(same), 3, *size), np.float32) for size, same in self.places.items()}
+        self.sources = {
+            place: self.groups[size][index] for size, same in self.places.items() for index, place in enumerate(same)
+        }
+
+    def views(self) -> Iterator[tuple[int, Floats]]:
+        """Place and global view [3, S, S] of every canvas, once the sources are filled."""
+        for size, same in self.places.items():
+            yield from zip(same, global_view(torch.from_numpy(self.groups[size]), self.side).numpy(), strict=True)
 
 
 def _pixels_read(shrink: int) -> tuple[int, int]:

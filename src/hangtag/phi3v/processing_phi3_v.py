@@ -188,6 +188,9 @@ class Phi3VProcessor(ProcessorMixin):
         data: dict[str, Any] = {}
         counts: list[int] = []
         if ordered:
+            image_options["names"] = [
+                f"row {row}, picture {index + 1}" for row, order in enumerate(orders) for index in order
+            ]
             data = dict(self.image_processor.preprocess(ordered, return_tensors=return_tensors, **image_options))
             counts = data.pop("num_img_tokens")
         input_ids = []
