@@ -2,7 +2,8 @@
 
     python benchmarks/image_processor.py [--pictures 16] [--repeats 7] [--num-crops 16] [--size 960x1280]
 
-Results are compared bit for bit first. Prints a table and, last, one JSON line; ratios are of medians of one run.
+Results are compared bit for bit first. Prints a table and, last, one JSON line; a ratio is the median over the rounds
+of the plain path's time in a round to the other's in the same round.
 """
 
 from __future__ import annotations
@@ -66,14 +67,16 @@ def photos(count: int, width: int, height: int) -> list[Image.Image]:
     return made
 
 
-def median(work: Callable[[], Any], repeats: int) -> float:
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def in_rounds(paths: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every path in every round; a round runs each once, so that a slow minute slows them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in paths}
+    for count in range(rounds + 1):
+        for name, work in paths.items():
+            start = time.perf_counter()
+            work()
+            if count:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def main() -> None:
@@ -99,9 +102,8 @@ def main() -> None:
         assert torch.equal(on_device[place], pixels[: len(on_device[place])])
         assert together["image_sizes"][place].tolist() == list(size)
 
-    threads = torch.get_num_threads()
     paths: dict[str, Callable[[], Any]] = {
-        "plain, one at a time": lambda: torch.stack([plain(each, crops)[0] for each in pictures]),
+        "plain": lambda: torch.stack([plain(each, crops)[0] for each in pictures]),
         "processor, one at a time": lambda: [processor(each, pad_to_num_crops=True) for each in pictures],
         "processor, a list": lambda: processor(pictures, pad_to_num_crops=True),
         "processor, a list, no empty slots": lambda: processor(pictures),
@@ -109,18 +111,19 @@ def main() -> None:
         "  of it Pillow's resize, padding": lambda: list(in_threads(processor._canvas, pictures)),
         "  of it memory for the crops": lambda: torch.empty_like(together["pixel_values"]).zero_(),
     }
-    seconds = {}
-    torch.set_num_threads(1)
-    seconds["plain, torch on one thread"] = median(paths["plain, one at a time"], repeats)
-    torch.set_num_threads(threads)
-    seconds.update({name: median(work, repeats) for name, work in paths.items()})
-    best_plain = min(seconds["plain, one at a time"], seconds["plain, torch on one thread"])
+    threads = torch.get_num_threads()
+    rounds = in_rounds(paths, repeats)
+    seconds = {name: statistics.median(values) for name, values in rounds.items()}
+    ratios = {
+        name: statistics.median(plain / own for plain, own in zip(rounds["plain"], values, strict=True))
+        for name, values in rounds.items()
+    }
 
-    print(f"{len(pictures)} pictures of {width}x{height}, num_crops {crops}; medians of {repeats}, {threads} threads")
+    print(f"{len(pictures)} pictures of {width}x{height}, num_crops {crops}; {repeats} rounds, {threads} threads")
     print(f"{'path':36} {'ms/picture':>10} {'pictures/s':>10} {'faster':>7}")
     for name, value in seconds.items():
         each = value / len(pictures)
-        print(f"{name:36} {1000 * each:10.1f} {1 / each:10.1f} {best_plain / value:6.1f}x")
+        print(f"{name:36} {1000 * each:10.1f} {1 / each:10.1f} {ratios[name]:6.1f}x")
     print(
         json.dumps(
             {
@@ -132,8 +135,8 @@ def main() -> None:
                 "size": [width, height],
                 "num_crops": crops,
                 "ms_per_picture": {name: round(1000 * value / len(pictures), 2) for name, value in seconds.items()},
-                "ratio": round(best_plain / seconds["processor, a list"], 2),
-                "ratio_bytes": round(best_plain / seconds["processor, a list, bytes"], 2),
+                "ratio": round(ratios["processor, a list, no empty slots"], 2),
+                "ratio_bytes": round(ratios["processor, a list, bytes"], 2),
             }
         )
     )

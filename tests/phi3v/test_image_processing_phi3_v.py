@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hangtag.errors import ImageError, ModelError
-from hangtag.phi3v import Phi3VImageProcessor
+from hangtag.phi3v import Phi3VImageProcessor, pixels_phi3_v
 
 from .reference import GOLDEN, INDEX, picture
 
@@ -76,12 +76,22 @@ def test_several_pictures_share_a_batch_padded_with_empty_slots() -> None:
 SIZES = [(1, 1), (7, 300), (300, 7), (336, 336), (337, 671), (413, 512), (960, 1280), (1280, 960), (50, 1700)]
 
 
-@pytest.mark.parametrize("num_crops", [1, 2, 4, 6, 9, 16])
-def test_mixed_sizes_together_equal_the_slow_way_of_each_alone(num_crops: int) -> None:
-    """The slow way: lay a portrait on its side, resize it in one go, normalise the whole canvas, cut it."""
+@pytest.mark.parametrize("own_bicubic", [True, False])
+@pytest.mark.parametrize(
+    ("num_crops", "side"), [(1, 336), (2, 336), (4, 336), (6, 336), (9, 336), (16, 336), (16, 112), (16, 28)]
+)
+def test_mixed_sizes_together_equal_the_slow_way_of_each_alone(
+    num_crops: int, side: int, own_bicubic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow way: lay a portrait on its side, resize it in one go, normalise the whole canvas, cut it.
+
+    The fast way is tried as it is, and as on a machine whose torch adds in another order.
+    """
+    if not own_bicubic:
+        monkeypatch.setattr(pixels_phi3_v, "half_way_is_bicubic", lambda: False)
     generator = np.random.default_rng(num_crops)
     pictures = [Image.fromarray(generator.integers(0, 256, (h, w, 3), np.uint8)) for w, h in SIZES]
-    processor = Phi3VImageProcessor(num_crops=num_crops)
+    processor = Phi3VImageProcessor(num_crops=num_crops, crop_size=side, num_img_tokens=(side // 28) ** 2)
     together = processor(pictures)
     as_bytes = processor(pictures, do_normalize=False)
     assert together["pixel_values"].dtype == torch.float32
@@ -93,13 +103,13 @@ def test_mixed_sizes_together_equal_the_slow_way_of_each_alone(num_crops: int) -
         assert np.array_equal(processor.hd_transform(photo), canvas)
         crops = processor.canvas_to_pixel_values(torch.from_numpy(canvas))
         assert torch.equal(together["pixel_values"][place, : len(crops)], crops)
-        rows, columns = canvas.shape[0] // 336, canvas.shape[1] // 336
-        tiles = canvas.reshape(rows, 336, columns, 336, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 336, 336)
+        rows, columns = canvas.shape[0] // side, canvas.shape[1] // side
+        tiles = canvas.reshape(rows, side, columns, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
         assert np.array_equal(as_bytes["pixel_values"][place, : len(tiles)].numpy(), tiles)
         assert not as_bytes["pixel_values"][place, len(tiles) :].any()
 
 
-def slow_canvas(photo: Image.Image, num_crops: int) -> np.ndarray:
+def slow_canvas(photo: Image.Image, num_crops: int, side: int) -> np.ndarray:
     """The canvas as the published code makes it, step by step."""
     upright = photo.width < photo.height
     if upright:
@@ -107,10 +117,10 @@ def slow_canvas(photo: Image.Image, num_crops: int) -> np.ndarray:
     ratio, scale = photo.width / photo.height, 1
     while scale * np.ceil(scale / ratio) <= num_crops:
         scale += 1
-    width = (scale - 1) * 336
+    width = (scale - 1) * side
     height = int(width / ratio)
     resized = np.array(photo.resize((width, height), Image.Resampling.BILINEAR))
-    canvas = np.full((-(-height // 336) * 336, width, 3), 255, np.uint8)
+    canvas = np.full((-(-height // side) * side, width, 3), 255, np.uint8)
     top = (len(canvas) - height) // 2
     canvas[top : top + height] = resized
     return canvas.transpose(1, 0, 2) if upright else canvas

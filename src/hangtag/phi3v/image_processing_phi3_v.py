@@ -26,7 +26,6 @@ from hangtag.phi3v.pixels_phi3_v import (
     canvas_to_crops,
     fill_normalised_tiles,
     fill_tiles,
-    fill_view_source,
 )
 
 Item = TypeVar("Item")
@@ -228,7 +227,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         slots = first + self.num_crops if pad else max(counts)
         # numpy's memory, not torch's: numpy asks the kernel for huge pages, whose first touch costs a fifth.
         pixels = np.empty((len(pictures), slots, 3, side, side), np.float32 if normalised else np.uint8)
-        views = ViewSources(sizes if normalised else [], side)
+        views = ViewSources(sizes if normalised else [], side, self.image_mean, self.image_std)
 
         def fill(place: int) -> None:
             planes = [np.asarray(band) for band in self._canvas(pictures[place]).split()]
@@ -236,7 +235,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             mine[counts[place] :] = 0
             if normalised:
                 fill_normalised_tiles(planes, side, self.image_mean, self.image_std, mine[1 : counts[place]])
-                fill_view_source(planes, side, self.image_mean, self.image_std, views.sources[place])
+                views.fill(place, planes)
             else:
                 fill_tiles(planes, side, mine[: counts[place]])
 

@@ -6,6 +6,7 @@ tiles (`tiles_to_crops`), and numpy in the processor's cache, a tile at a time, 
 Shapes: N pictures, H W canvas size in pixels, S crop side, R C rows and columns of tiles, T = R * C.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ OPENAI_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 IN_CACHE = 64  # rows of cells normalised at a time
+NEAR, FAR = 0.59375, -0.09375  # bicubic weights (a = -0.75) half a pixel and one and a half pixels away
 
 
 def canvas_to_crops(
@@ -90,52 +92,75 @@ def fill_normalised_tiles(
             _normalise(part, mean[channel], std[channel], out_T3SS[tile, channel])
 
 
-def view_source_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width of what `fill_view_source` writes of a canvas."""
-    return side * _pixels_read(height // side)[1], side * _pixels_read(width // side)[1]
-
-
-def fill_view_source(
-    planes: Sequence[Bytes], side: int, mean: Sequence[float], std: Sequence[float], out_3HW: Floats
-) -> None:
-    """Of a canvas, the normalised pixels that `global_view` reads, and no others: a smaller canvas with an equal view.
+class ViewSources:
+    """The pixels that the global views of some canvases are made of, and no others; those of one shape lie together.
 
     Shrinking k times, bicubic sampling falls on one pixel of k where k is odd, and half-way between two where it is
-    even: then it reads 4 of k. The kept pixels give the same weights and so the same bits as the whole canvas.
-    """
-    height, width = planes[0].shape
-    (row, rows), (column, columns) = _pixels_read(height // side), _pixels_read(width // side)
-    for channel, plane in enumerate(planes):
-        cells = plane.reshape(side, height // side, side, width // side)
-        read = cells[:, row : row + rows, :, column : column + columns]
-        out = out_3HW[channel].reshape(read.shape)
-        for start in range(0, side, IN_CACHE):
-            block = slice(start, start + IN_CACHE)
-            _normalise(read[block], mean[channel], std[channel], out[block])
-
-
-class ViewSources:
-    """Room for what the global views of some canvases are made of; those of one size lie together, to be made at once.
+    even: then it reads 4 of k. What is kept gives the same weights, and so the same bits, as the whole canvas.
 
     Args:
         sizes: the canvases' height and width.
         side: S.
+        mean, std: of the normalisation.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], side: int) -> None:
-        self.side = side
-        self.places: dict[tuple[int, int], list[int]] = {}
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], side: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.side, self.mean, self.std = side, mean, std
+        self.places: dict[tuple[int, ...], list[int]] = {}
         for place, (height, width) in enumerate(sizes):
-            self.places.setdefault(view_source_size(height, width, side), []).append(place)
-        self.groups = {size: np.empty((len(same), 3, *size), np.float32) for size, same in self.places.items()}
+            self.places.setdefault(self._shape(height // side, width // side), []).append(place)
+        self.groups = {shape: np.empty((len(same), *shape), np.float32) for shape, same in self.places.items()}
         self.sources = {
-            place: self.groups[size][index] for size, same in self.places.items() for index, place in enumerate(same)
+            place: self.groups[shape][index] for shape, same in self.places.items() for index, place in enumerate(same)
         }
+
+    def _shape(self, rows: int, columns: int) -> tuple[int, ...]:
+        """Of a source: [3, 1, S, S] or [3, 4, S, S], the pixels that are added, or [3, h, w], a smaller canvas."""
+        read = _pixels_read(rows)[1], _pixels_read(columns)[1]
+        if read == (1, 1) or (sorted(read) == [1, 4] and half_way_is_bicubic()):
+            return (3, read[0] * read[1], self.side, self.side)
+        return (3, self.side * read[0], self.side * read[1])
+
+    def fill(self, place: int, planes: Sequence[Bytes]) -> None:
+        """Normalise what is read of a canvas, given as three planes [H, W]."""
+        side, (height, width) = self.side, planes[0].shape
+        (row, rows), (column, columns) = _pixels_read(height // side), _pixels_read(width // side)
+        for channel, plane in enumerate(planes):
+            cells = plane.reshape(side, height // side, side, width // side)
+            read = cells[:, row : row + rows, :, column : column + columns]
+            out = self.sources[place][channel]
+            if out.ndim == 3:
+                read, step = read.transpose(1, 3, 0, 2).reshape(out.shape), 1
+            else:
+                out, step = out.reshape(read.shape), IN_CACHE
+            for start in range(0, len(read), step):
+                block = slice(start, start + step)
+                _normalise(read[block], self.mean[channel], self.std[channel], out[block])
 
     def views(self) -> Iterator[tuple[int, Floats]]:
         """Place and global view [3, S, S] of every canvas, once the sources are filled."""
-        for size, same in self.places.items():
-            yield from zip(same, global_view(torch.from_numpy(self.groups[size]), self.side).numpy(), strict=True)
+        for shape, same in self.places.items():
+            source = torch.from_numpy(self.groups[shape])
+            if len(shape) == 3:
+                views = global_view(source, self.side)
+            else:
+                views = source[:, :, 0] if shape[1] == 1 else half_way(source.unbind(2))
+            yield from zip(same, views.numpy(), strict=True)
+
+
+def half_way(pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Bicubic half-way between the second and third of four pixels; a product and its sum are rounded once together."""
+    second = pixels[1] * NEAR
+    return second.add_(pixels[0], alpha=FAR).add_(pixels[2], alpha=NEAR).add_(pixels[3], alpha=FAR)
+
+
+@functools.cache
+def half_way_is_bicubic() -> bool:
+    """Whether `half_way` gives the bits of torch's own bicubic, whose order nobody promises: tried out here."""
+    source = torch.rand(1, 3, 4 * 24, 24, generator=torch.Generator().manual_seed(0)) * 5 - 2
+    return torch.equal(half_way(source.view(1, 3, 24, 4, 24).unbind(3)), global_view(source, 24))
 
 
 def _pixels_read(shrink: int) -> tuple[int, int]:
