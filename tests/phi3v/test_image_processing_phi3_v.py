@@ -98,7 +98,7 @@ def test_mixed_sizes_together_equal_the_slow_way_of_each_alone(
     assert as_bytes["pixel_values"].dtype == torch.uint8
     assert torch.equal(as_bytes["image_sizes"], together["image_sizes"])
     for place, photo in enumerate(pictures):
-        canvas = slow_canvas(photo, num_crops)
+        canvas = slow_canvas(photo, num_crops, side)
         assert together["image_sizes"][place].tolist() == list(canvas.shape[:2])
         assert np.array_equal(processor.hd_transform(photo), canvas)
         crops = processor.canvas_to_pixel_values(torch.from_numpy(canvas))
