@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hangtag.phi3v import Phi3VForCausalLM
+from hangtag.phi3v.generation_phi3_v import padded_on_the_left
 
 from .reference import IMAGE, INDEX, assert_near, fpix, image1, padded, rope32, text, tids
 
@@ -48,6 +49,20 @@ def test_left_padded_batch_and_its_end(tiny: Phi3VForCausalLM) -> None:
     batch = padded(GENERATED["batch_left"]["rows"], "left")
     assert new_tokens(tiny, batch) == GENERATED["batch_left"]["new"]
     assert new_tokens(tiny, batch, eos_token_id=74) == GENERATED["batch_left_eos"]["new"]
+
+
+def test_rows_padded_on_the_right_give_the_same_answers(tiny: Phi3VForCausalLM) -> None:
+    """The published tokenizer pads there; new tokens must follow the prompt, not its padding."""
+    rows = GENERATED["batch_left"]["rows"]
+    assert new_tokens(tiny, padded(rows, "right")) == GENERATED["batch_left"]["new"]
+    batch, alone = two_rows_of_pictures()
+    tokens = [row[row != 300].tolist() for row in batch["input_ids"]]
+    expected = [new_tokens(tiny, row, count=5)[0] for row in alone]
+    assert new_tokens(tiny, {**batch, **padded(tokens, "right")}, count=5) == expected
+    mask = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]])
+    ids, moved = padded_on_the_left(torch.arange(20).view(5, 4), mask)
+    assert moved.tolist() == [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+    assert ids.tolist()[:4] == [[0, 1, 2, 3], [4, 5, 6, 7], [10, 11, 8, 9], [15, 12, 13, 14]]
 
 
 @pytest.mark.parametrize(("name", "row"), [("row_a_alone", 0), ("row_b_alone", 1)])

@@ -13,6 +13,14 @@ PUBLISHED_EOS = (2, 32000)  # </s> in the published files, <|endoftext|> by Phi-
 PUBLISHED_STOP_TOKENS = (32007, 32000)  # <|end|>, <|endoftext|>
 
 
+def padded_on_the_left(input_ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask with every row's padding at its end moved to its beginning: new tokens must follow the prompt."""
+    length = mask_BT.shape[1]
+    after = (mask_BT.flip(1).cumsum(1) == 0).sum(1, keepdim=True)
+    source = (torch.arange(length, device=mask_BT.device)[None] - after) % length
+    return input_ids_BT.gather(1, source.to(input_ids_BT.device)), mask_BT.gather(1, source)
+
+
 class NoPicturePlaces(LogitsProcessor):
     """Keeps the id that stands for a picture feature from being generated: it would look like a missing picture."""
 
@@ -55,8 +63,15 @@ class Phi3VGenerationMixin(GenerationMixin):
 
         Args:
             inputs: input_ids [B, T], with pictures also `pixel_values` (or `crop_features`) and `image_sizes`, all as
-                in `Phi3VForCausalLM.forward`; rows of different length are padded on the left.
+                in `Phi3VForCausalLM.forward`. Rows may be padded on either side (the published tokenizer pads on the
+                right); those padded on the right are moved, and come back with their padding on the left.
         """
+        given = inputs if inputs is not None else kwargs.pop("input_ids", None)
+        mask = kwargs.get("attention_mask")
+        if given is not None and mask is not None and mask.ndim == 2 and "position_ids" not in kwargs:
+            given, kwargs["attention_mask"] = padded_on_the_left(given, mask)
+        if given is not None:
+            kwargs["input_ids"], inputs = given, None
         pixel_values = kwargs.pop("pixel_values", None)
         if pixel_values is not None:
             image_sizes = kwargs.get("image_sizes")

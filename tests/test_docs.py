@@ -1,0 +1,63 @@
+"""The documentation is executed: its Python, on small models under the names that it uses."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_processor
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = "microsoft/Phi-3.5-vision-instruct"
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with a photo and a small model where the documentation has the published one."""
+    from hangtag.recipe import NanoSizes
+    from hangtag.training.nano import nano_model
+
+    processor = tiny_processor(num_crops=4)
+    sizes = NanoSizes(crop_size=56, vision_hidden=32, vision_layers=1, hidden=64, layers=2)
+    nano_model(processor, sizes, seed=0).save_pretrained(tmp_path / PUBLISHED)
+    processor.save_pretrained(tmp_path / PUBLISHED)
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_readme(workplace, capsys):
+    """The block about the model; the one before it needs a trained run (tests/test_cli.py)."""
+    page = (ROOT / "README.md").read_text()
+    block = next(each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "add_lora" in each)
+    exec(block, {})
+    assert capsys.readouterr().err.startswith("adapters on 10 layers")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_phi3_vision_page(workplace, capsys):
+    page = (ROOT / "docs" / "phi-3-vision.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) >= 4
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert "adapters on 10 layers: decoder 8 of 8, projector 2 of 2, clip 0 of 6" in capsys.readouterr().err
+    assert names["ids"].shape[0] == 2
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(os.listdir("adapter"))
+    assert torch.equal(names["merged"].lm_head.weight, names["model"].get_base_model().lm_head.weight)
+
+
+def test_the_statement_of_the_full_model_is_what_the_page_says():
+    import json
+
+    import hangtag
+    from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
+
+    published = json.loads((ROOT / "tests/phi3v/golden/real_configs.json").read_text())[PUBLISHED]
+    with torch.device("meta"):
+        model = hangtag.add_lora(Phi3VForCausalLM(Phi3VConfig(**published["config.json"])), rank=16, quiet=True)
+    assert str(hangtag.adapted_layers(model)) in (ROOT / "docs" / "phi-3-vision.md").read_text()
