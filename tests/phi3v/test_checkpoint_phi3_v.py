@@ -9,19 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from hangtag.errors import ModelError
-from hangtag.phi3v import Phi3VForCausalLM, Phi3VModel
+from hangtag.phi3v import Phi3VForCausalLM, Phi3VImageProcessor, Phi3VModel, Phi3VProcessor
 
 from .reference import GOLDEN, image1, text, tiny_config
+from .test_processing_phi3_v import small_tokenizer
 
 PUBLISHED = json.loads((GOLDEN / "real_configs.json").read_text())
 Weights = dict[str, torch.Tensor]
 # Runs when somebody follows auto_map; nobody must.
-TRAP = (
-    "from pathlib import Path\nPath(__file__).with_name('was_run').touch()\nPhi3VConfig = Phi3VForCausalLM = object\n"
-)
+TRAP = """
+from pathlib import Path
+(Path({folder!r}) / "was_run").touch()
+Phi3VConfig = Phi3VForCausalLM = Phi3VProcessor = Phi3VImageProcessor = object
+"""
 
 
 @pytest.fixture
@@ -46,6 +50,7 @@ def published_folder(folder: Path, revision: str) -> Path:
         file = f"model-0000{number}-of-00002.safetensors"
         save_file({name: weights[name] for name in part}, folder / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(part, file))
+    small_tokenizer().save_pretrained(folder)
     files = {
         **{name: fields for name, fields in published.items() if name.endswith(".json")},
         "config.json": config,
@@ -54,8 +59,8 @@ def published_folder(folder: Path, revision: str) -> Path:
     for name, fields in files.items():
         if fields:
             (folder / name).write_text(json.dumps(fields))
-    for module in ("configuration_phi3_v", "modeling_phi3_v", "processing_phi3_v"):
-        (folder / f"{module}.py").write_text(TRAP)
+    for module in ("configuration_phi3_v", "modeling_phi3_v", "processing_phi3_v", "image_processing_phi3_v"):
+        (folder / f"{module}.py").write_text(TRAP.format(folder=str(folder)))
     return folder
 
 
@@ -73,7 +78,24 @@ def test_a_published_folder_loads_and_its_code_is_never_run(
         assert torch.equal(model(**image1()).logits[..., :320], tiny(**image1()).logits)
         assert model.generation_config.eos_token_id == [32007, 32000]
     assert AutoModelForImageTextToText.from_pretrained(folder).dtype == torch.bfloat16
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust)
+    assert type(processor) is Phi3VProcessor
+    assert type(AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust)) is Phi3VImageProcessor
+    assert processor.tokenizer("a b") == small_tokenizer()("a b")
     assert not (folder / "was_run").exists()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("offloaded", ["model.layers.0", "model.vision_embed_tokens", None])
+def test_a_device_map_may_leave_parts_on_the_disk(folder: Path, tiny: Phi3VForCausalLM, offloaded: str | None) -> None:
+    parts = ["model.embed_tokens", "model.vision_embed_tokens", "model.layers.0", "model.layers.1", "model.norm"]
+    places = {part: "disk" if part == offloaded else "cpu" for part in [*parts, "model.rotary_emb", "lm_head"]}
+    model = AutoModelForImageTextToText.from_pretrained(
+        folder, device_map=places if offloaded else "auto", offload_folder=folder / "away", attn_implementation="eager"
+    )
+    assert torch.equal(model(**image1()).logits, tiny(**image1()).logits)
+    options = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "pad_token_id": 300}
+    assert torch.equal(model.generate(**image1(), **options), tiny.generate(**image1(), **options))
 
 
 @torch.no_grad()

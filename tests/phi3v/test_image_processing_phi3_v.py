@@ -187,6 +187,7 @@ def test_arrays_and_tensors_of_right_shape_and_range_are_pictures(change: Callab
     [
         (Image.new("RGB", (6000, 1)), "6000x1 pixels is too flat"),
         (Image.new("RGB", (1, 6000)), "6000x1 pixels is too flat"),
+        (Image.new("RGB", (0, 5)), "0x5 pixels has none"),
         (np.zeros((4, 5, 7), np.uint8), r"shape \[4, 5, 7\]"),
         (np.zeros((0, 5, 3), np.uint8), r"shape \[0, 5, 3\]"),
         (np.full((8, 8, 3), 255.0), "float64 with values from 255.0 to 255.0"),
@@ -211,6 +212,11 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with Image.open(tmp_path / "cut.png") as image, pytest.raises(ImageError, match="cannot be decoded"):
         Phi3VImageProcessor()(image)
+
+
+def test_sizes_below_one_are_refused() -> None:
+    with pytest.raises(ModelError, match="num_crops 0"):
+        Phi3VImageProcessor()(picture("rgb_50x50"), num_crops=0)
 
 
 def test_no_picture_at_all_is_refused() -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Phi3Config, Phi3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    CLIPVisionModel,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
 
@@ -116,6 +122,9 @@ def test_a_model_from_scratch_is_initialised_sanely() -> None:
     ):
         assert weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert vision.img_processor.vision_model.embeddings.class_embedding.std().item() == pytest.approx(32**-0.5, rel=0.4)
+    reference = CLIPVisionModel._from_config(nano_config().vision_config).state_dict()
+    for name, weight in vision.img_processor.vision_model.state_dict().items():
+        assert weight.std().item() == pytest.approx(reference[name].std().item(), rel=0.4), name
     assert model.generation_config.eos_token_id == 5
     loss = model(**nano_batch()).loss.item()
     assert loss == pytest.approx(torch.log(torch.tensor(64.0)).item(), rel=0.1)

@@ -52,6 +52,9 @@ class Phi3VImageProcessor(BaseImageProcessor):
         num_img_tokens: tokens per crop, a square number.
         pad_to_num_crops: give every picture `num_crops` + 1 slots as the reference does, rather than as many as the
             picture with most crops in the call needs.
+
+    Raises:
+        ModelError: a size below 1.
     """
 
     model_input_names = ["pixel_values", "image_sizes"]  # noqa: RUF012
@@ -70,6 +73,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
         for unused in ("auto_map", "image_processor_type", "do_convert_rgb"):
             kwargs.pop(unused, None)
         super().__init__(**kwargs)
+        if num_crops < 1 or crop_size < 1:
+            raise ModelError(f"num_crops {num_crops} and crop_size {crop_size} must be at least 1")
         self.num_crops = num_crops
         self.crop_size = crop_size
         self.image_mean = list(image_mean)
@@ -278,6 +283,8 @@ def to_pil(image: Any) -> Image.Image:
         ImageError: anything else, or a file that cannot be decoded.
     """
     if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise ImageError(f"a picture of {image.width}x{image.height} pixels has none; leave it out")
         try:
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")

@@ -47,7 +47,7 @@ class Phi3VPreTrainedModel(Phi3VCheckpointMixin):
     base_model_prefix = "model"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
-    _no_split_modules = ("Phi3DecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings")
+    _no_split_modules = ("Phi3DecoderLayer", "Phi3VImageEmbedding")
     _skip_keys_device_placement = ("past_key_values",)
     _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"vision_embed_tokens\.wte\.weight",)
     _supports_flash_attn = True
@@ -103,9 +103,10 @@ class Phi3VModel(Phi3VPreTrainedModel):
 
     def encode_pictures(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
         """`crop_features` [C, G * G, 4 V] of pixel_values, both as in `Phi3VForCausalLM.forward`."""
-        vision = self.vision_embed_tokens
-        crops = vision.gather_crops(pixel_values.to(vision.glb_GN.device), vision.grids(image_sizes))
-        return vision.encode_crops(crops)
+        vision, device = self.vision_embed_tokens, self.vision_embed_tokens.glb_GN.device
+        if device.type != "meta":  # where accelerate keeps the weights elsewhere, it also moves what they meet
+            pixel_values = pixel_values.to(device)
+        return vision.encode_crops(vision.gather_crops(pixel_values, vision.grids(image_sizes)))
 
     def embed(
         self,

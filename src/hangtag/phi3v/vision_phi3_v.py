@@ -5,6 +5,7 @@ P CLIP's patches of a crop and its class token, V CLIP's width, D the decoder's 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,6 +46,11 @@ class Phi3VVisionTower(CLIPPreTrainedModel):
         super().__init__(config)
         self.vision_model = Phi3VVisionTransformer(config)
         self.post_init()
+
+    def _initialize_weights(self, module: nn.Module, *args: Any, **kwargs: Any) -> None:
+        """As for transformers' own classes; for others it passes over modules without weights of their own, such as
+        CLIP's attention, whose weights then keep the plain deviation."""
+        super()._initialize_weights(module)
 
     def forward(self, pixel_values: torch.Tensor, num_layers: int) -> torch.Tensor:
         """Hidden state [C, P, V] above the first `num_layers` layers, of crops [C, 3, S, S]; no more is computed."""
