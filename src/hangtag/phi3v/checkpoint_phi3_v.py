@@ -49,15 +49,22 @@ class Phi3VCheckpointMixin(PreTrainedModel):
             raise ModelError(f"{source} is no checkpoint of this model: {'; '.join(problems)}")
         return (model, info) if output_loading_info else model
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: dict[str, Any] | None = None,
+        push_to_hub: bool = False,
+        max_shard_size: int | str = "5GB",
+        **kwargs: Any,
+    ) -> None:
         """As transformers' own, in shards of 5 GB as published; weights of an earlier save are removed from the folder.
 
         transformers leaves them there, and `model.safetensors` would be read instead of new shards.
         """
-        kwargs.setdefault("max_shard_size", "5GB")
-        super().save_pretrained(save_directory, *args, **kwargs)
+        super().save_pretrained(save_directory, is_main_process, state_dict, push_to_hub, max_shard_size, **kwargs)
         whole, index = (Path(save_directory) / name for name in ("model.safetensors", "model.safetensors.index.json"))
-        if whole.is_file() and index.is_file():
+        if is_main_process and whole.is_file() and index.is_file():
             older = min(whole, index, key=lambda file: file.stat().st_mtime_ns)
             for file in [older, *(Path(save_directory).glob("model-*-of-*.safetensors") if older == index else [])]:
                 file.unlink()
