@@ -7,27 +7,35 @@ an adapter on the model's own layers.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from hangtag._register import register_phi3v
 
 if TYPE_CHECKING:
     from hangtag.phi3v.adapters_phi3_v import adapted_layers, add_lora, load_adapter, lora_config, merge_adapter
+    from hangtag.phi3v.collating_phi3_v import mask_pictures
     from hangtag.prediction.tagger import Tag, Tagger, load
 
-__all__ = ["Tag", "Tagger", "adapted_layers", "add_lora", "load", "load_adapter", "lora_config", "merge_adapter"]
+__all__ = [
+    "Tag",
+    "Tagger",
+    "adapted_layers",
+    "add_lora",
+    "load",
+    "load_adapter",
+    "lora_config",
+    "mask_pictures",
+    "merge_adapter",
+]
+TAGGING = ("Tag", "Tagger", "load")
 register_phi3v()
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Tag", "Tagger", "load"):
-        from hangtag.prediction import tagger
-
-        return getattr(tagger, name)
     if name in __all__:
-        from hangtag.phi3v import adapters_phi3_v
-
-        return getattr(adapters_phi3_v, name)
+        module = {"mask_pictures": "hangtag.phi3v.collating_phi3_v"}.get(name, "hangtag.phi3v.adapters_phi3_v")
+        return getattr(importlib.import_module("hangtag.prediction.tagger" if name in TAGGING else module), name)
     if name == "__version__":
         from importlib import metadata
 

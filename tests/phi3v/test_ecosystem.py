@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 import hangtag
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM, Phi3VImageProcessor, Phi3VProcessor
@@ -85,54 +86,70 @@ def test_pipeline(folder: Path) -> None:
     assert one[0]["generated_text"] == expected[1]
 
 
-def rows() -> Dataset:
+TAGS = ["Tag: Red Bag, 10", "Tag: Long Blue Coat, 20"]
+
+
+def rows(kind: str) -> Dataset:
     """Two products whose pictures alone tell them apart."""
-    images = [picture("rgb_640x480"), picture("rgb_50x50")]
-    tags = ["Tag: Red Bag, 10", "Tag: Long Blue Coat, 20"]
-    messages = [chat(tag) for tag in tags]
-    return Dataset.from_dict({"images": [[each] for each in images], "messages": messages}).cast_column(
-        "images", [Image()]
-    )
+    columns: dict[str, list[Any]] = {"images": [[picture("rgb_640x480")], [picture("rgb_50x50")]]}
+    if kind == "messages":
+        columns["messages"] = [chat(tag) for tag in TAGS]
+    else:
+        columns["prompt"] = [chat() for _ in TAGS]
+        columns["completion"] = [chat(tag)[1:] for tag in TAGS]
+    return Dataset.from_dict(columns).cast_column("images", [Image()])
 
 
-@pytest.mark.parametrize("adapter", [False, True])
-def test_trl_learns_from_the_pictures(folder: Path, tmp_path: Path, adapter: bool) -> None:
+@pytest.mark.parametrize(("kind", "adapter"), [("messages", False), ("messages", True), ("prompt", True)])
+def test_trl_learns_from_the_pictures(folder: Path, tmp_path: Path, kind: str, adapter: bool) -> None:
     processor = AutoProcessor.from_pretrained(folder)
     arguments = SFTConfig(
         output_dir=str(tmp_path),
-        max_steps=60,
+        max_steps=40,
         per_device_train_batch_size=2,
-        learning_rate=1e-2 if adapter else 2e-3,
+        learning_rate=5e-3 if adapter else 2e-3,
         lr_scheduler_type="constant",
         max_length=None,
         use_cpu=True,
         bf16=False,
         report_to="none",
         save_strategy="no",
-        logging_steps=60,
+        logging_steps=1,
         disable_tqdm=True,
     )
     model = AutoModelForImageTextToText.from_pretrained(folder)
     config = hangtag.lora_config(model.config, rank=16, parts=("decoder", "projector", "clip")) if adapter else None
+    collator = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=kind == "prompt")
     trainer = SFTTrainer(
-        model=model, args=arguments, train_dataset=rows(), processing_class=processor, peft_config=config
+        model=model,
+        args=arguments,
+        train_dataset=rows(kind),
+        processing_class=processor,
+        data_collator=hangtag.mask_pictures(collator, processor),
+        peft_config=config,
     )
     if adapter:
         assert hangtag.adapted_layers(trainer.model).adapted == {"decoder": 8, "projector": 2, "clip": 6}
     batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
-    text = processor.apply_chat_template(chat("Tag: Red Bag, 10"))
+    text = processor.apply_chat_template(chat(TAGS[0]))
     alone = processor(text=text, images=[picture("rgb_640x480")], return_tensors="pt")
     kept = batch["attention_mask"][0].bool()
     assert batch["input_ids"][0][kept].tolist() == alone["input_ids"][0].tolist()
     assert torch.equal(batch["pixel_values"][0], alone["pixel_values"][0])
+    assert not (batch["labels"] == processor.image_token_id).any()
+    targets = batch["labels"][0][batch["labels"][0] != -100]
+    begins = TAGS[0] if kind == "prompt" else "<|user|>"
+    assert processor.tokenizer.decode(targets).removeprefix("<s>").strip().startswith(begins)
+    with torch.no_grad():
+        own_loss = trainer.model(**batch).loss.item()
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(own_loss, abs=1e-3)
     moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
     assert any("img_processor" in name for name in moved)
     assert any("qkv_proj" in name for name in moved)
-    images = [picture("rgb_640x480"), picture("rgb_50x50")]
-    answers = answer_of(trainer.model.eval(), processor, images)
-    assert [each.split(",")[0] for each in answers] == ["Tag: Red Bag", "Tag: Long Blue Coat"]
+    answers = answer_of(trainer.model.eval(), processor, [picture("rgb_640x480"), picture("rgb_50x50")])
+    assert [each.split(",")[0] for each in answers] == [tag.split(",")[0] for tag in TAGS]
 
 
 def test_peft_targets_by_name(folder: Path) -> None:

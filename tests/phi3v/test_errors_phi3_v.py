@@ -38,6 +38,7 @@ def places(*counts: int) -> dict[str, torch.Tensor]:
         ({"pixel_values": torch.zeros(1, 2, 3, 336, 336)}, "picture 1: pixel_values holds 2 crops, .* asks for 3"),
         ({"pixel_values": torch.zeros(2, 3, 3, 336, 336)}, "holds 2 pictures, image_sizes 1"),
         ({"pixel_values": torch.zeros(4, 3, 336, 336)}, "holds 4 crops, image_sizes asks for 3"),
+        ({"pixel_values": torch.full((1, 5, 3, 336, 336), 255.0)}, "pixel_values reaches 255, beyond any normalised"),
         ({"pixel_values": torch.zeros(1, 5, 3, 224, 224)}, r"must be \[pictures, crops, 3, 336, 336\]"),
         ({"image_sizes": torch.tensor([[672, 300]])}, "picture 1: image_sizes says 672x300"),
         ({"image_sizes": torch.tensor([[336, 336]])}, "picture places, but its pictures fill 313"),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,7 +194,11 @@ def test_arrays_and_tensors_of_right_shape_and_range_are_pictures(change: Callab
         (np.full((8, 8, 3), 255.0), "float64 with values from 255.0 to 255.0"),
         (np.full((8, 8, 3), -1, np.int32), "int32 with values from -1 to -1"),
         (torch.full((3, 8, 8), float("nan")), "float32 with values from nan"),
-        ("photo.jpg", "str is no picture"),
+        ("photo.jpg", r"photo\.jpg is no picture file"),
+        ("https://example.org/photo.jpg", r"https://example\.org/photo\.jpg is no picture file"),
+        (Path(__file__), r"\.py is no picture file"),
+        (Path(__file__).parent, "is no picture file"),
+        (7, "int is no picture"),
         (None, "NoneType is no picture"),
     ],
 )
@@ -217,6 +222,46 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
 def test_sizes_below_one_are_refused() -> None:
     with pytest.raises(ModelError, match="num_crops 0"):
         Phi3VImageProcessor()(picture("rgb_50x50"), num_crops=0)
+
+
+def test_paths_and_batches_of_arrays_are_pictures() -> None:
+    processor, expected = Phi3VImageProcessor(num_crops=1), picture("rgb_50x50")
+    pixels = processor(expected)["pixel_values"][0]
+    path = GOLDEN / "images" / "rgb_50x50.png"
+    batch = torch.from_numpy(np.stack([np.array(expected)] * 2)).permute(0, 3, 1, 2)
+    for images, count in ((path, 1), ([str(path), expected], 2), (batch, 2)):
+        together = processor(images)["pixel_values"]
+        assert len(together) == count
+        assert all(torch.equal(each, pixels) for each in together)
+
+
+def test_a_closed_file_is_refused() -> None:
+    with Image.open(GOLDEN / "images" / "rgb_50x50.png") as closed:
+        pass
+    with pytest.raises(ImageError, match="picture 1: the picture cannot be decoded"):
+        Phi3VImageProcessor()(closed)
+
+
+def test_settings_of_a_call_count_and_foreign_ones_are_refused() -> None:
+    processor, image = Phi3VImageProcessor(num_crops=4), picture("rgb_640x480")
+    call = {"num_crops": 2, "crop_size": 112, "num_img_tokens": 16, "image_mean": [0.5] * 3, "pad_to_num_crops": True}
+    expected = Phi3VImageProcessor(**call)(image)
+    assert torch.equal(processor(image, **call)["pixel_values"], expected["pixel_values"])
+    assert processor(image, **call)["num_img_tokens"] == expected["num_img_tokens"]
+    same = processor(image, do_resize=True, do_rescale=None, size=None, num_crops=4)
+    assert torch.equal(same["pixel_values"], processor(image)["pixel_values"])
+    assert Phi3VImageProcessor(do_normalize=False)(image)["pixel_values"].dtype == torch.uint8
+    for foreign in ({"do_resize": False}, {"do_rescale": False}, {"size": {"height": 5}}, {"do_center_crop": True}):
+        with pytest.raises(ModelError, match=next(iter(foreign))):
+            processor(image, **foreign)
+
+
+@pytest.mark.parametrize("device", ["meta"])
+def test_a_default_device_is_no_matter(device: str) -> None:
+    pixels_phi3_v.half_way_is_bicubic.cache_clear()
+    image = Image.new("RGB", (960, 1280))
+    with torch.device(device):
+        assert Phi3VImageProcessor(num_crops=16)(image)["pixel_values"].device.type == "cpu"
 
 
 def test_no_picture_at_all_is_refused() -> None:

@@ -185,6 +185,37 @@ def test_tags_that_do_not_fit_are_refused(
         processor(text=text, images=[PICTURES[0]] * pictures)
 
 
+def test_text_and_pictures_by_place_in_either_order(processor: Phi3VProcessor) -> None:
+    expected = processor(text="<|image_1|> a", images=PICTURES[:1], return_tensors="pt")
+    for positional, named in (
+        (("<|image_1|> a", PICTURES[:1]), {}),
+        ((PICTURES[:1], "<|image_1|> a"), {}),
+        (("<|image_1|> a",), {"images": PICTURES[0]}),
+        ((PICTURES[0],), {"text": "<|image_1|> a"}),
+    ):
+        inputs = processor(*positional, **named, return_tensors="pt")
+        assert all(torch.equal(inputs[name], value) for name, value in expected.items())
+    assert processor("a b")["input_ids"] == processor(text="a b")["input_ids"]
+    assert len(processor(["a b", "c"])["input_ids"]) == 2
+    for positional, named in ((("a", "b"), {"text": "c"}), (("a", PICTURES), {"images": PICTURES})):
+        with pytest.raises(ModelError, match="given twice"):
+            processor(*positional, **named)
+
+
+def test_an_answer_that_follows_its_prompt_has_no_bos(processor: Phi3VProcessor) -> None:
+    """TRL makes prompt and answer apart, without special tokens; together they must be the whole."""
+    prompt, answer = "<|user|> <|image_1|> a <|end|> <|assistant|>", " b c <|end|>"
+    whole = processor(text=prompt + answer, images=PICTURES[:1])["input_ids"][0]
+    apart = [
+        processor(text=[prompt], images=[PICTURES[:1]], add_special_tokens=False)["input_ids"][0],
+        processor(text=[answer], add_special_tokens=False)["input_ids"][0],
+    ]
+    assert apart[0] + apart[1] == whole
+    alone = processor(text="<|user|> a <|end|>")["input_ids"]
+    assert processor(text="<|user|> a <|end|>", add_special_tokens=False)["input_ids"] == alone
+    assert alone[0][0] == 1
+
+
 def test_other_calls_are_refused(processor: Phi3VProcessor) -> None:
     with pytest.raises(ModelError, match="2 prompts but 3 lists"):
         processor(text=["a", "b"], images=[[], [], []])
@@ -192,7 +223,7 @@ def test_other_calls_are_refused(processor: Phi3VProcessor) -> None:
         processor(images=PICTURES)
     with pytest.raises(ModelError, match=r"row 1: 4 tokens, more than max_length 3"):
         processor(text=["a", "b c d"], truncation=True, max_length=3)
-    with pytest.raises(ImageError, match="row 0, picture 1: str is no picture"):
+    with pytest.raises(ImageError, match="row 0, picture 1: photo.jpg is no picture file"):
         processor(text="<|image_1|>", images="photo.jpg")
     flat = Image.new("RGB", (6000, 1))
     with pytest.raises(ImageError, match=r"row 0, picture 2: a picture of 6000x1 .*; row 2, picture 1: NoneType"):

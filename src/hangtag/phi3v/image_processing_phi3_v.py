@@ -10,11 +10,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
@@ -40,6 +41,12 @@ class Phi3VImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call
     crop_size: int
     num_img_tokens: int
     pad_to_num_crops: bool
+    names: list[str]
+
+
+OWN_SETTINGS = ("num_crops", "crop_size", "image_mean", "image_std", "num_img_tokens", "pad_to_num_crops")
+# What other image processors may be told to leave out or to do otherwise, and what this one always does.
+ALWAYS = {"do_resize": True, "do_rescale": True, "do_convert_rgb": True, "do_center_crop": False, "size": None}
 
 
 class Phi3VImageProcessor(BaseImageProcessor):
@@ -52,6 +59,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         num_img_tokens: tokens per crop, a square number.
         pad_to_num_crops: give every picture `num_crops` + 1 slots as the reference does, rather than as many as the
             picture with most crops in the call needs.
+        do_normalize: False for bytes, which the model normalises on its device (see `preprocess`).
 
     Raises:
         ModelError: a size below 1.
@@ -68,6 +76,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         image_std: Sequence[float] = OPENAI_CLIP_STD,
         num_img_tokens: int = 144,
         pad_to_num_crops: bool = False,
+        do_normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         for unused in ("auto_map", "image_processor_type", "do_convert_rgb"):
@@ -81,6 +90,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         self.image_std = list(image_std)
         self.num_img_tokens = num_img_tokens
         self.pad_to_num_crops = pad_to_num_crops
+        self.do_normalize = do_normalize
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """Size (width, height) of a landscape picture after resizing, before padding; the width is a multiple of S."""
@@ -157,21 +167,20 @@ class Phi3VImageProcessor(BaseImageProcessor):
         self,
         images: Any,
         return_tensors: str | None = None,
-        num_crops: int | None = None,
-        pad_to_num_crops: bool | None = None,
-        do_normalize: bool = True,
+        do_normalize: bool | None = None,
         names: Sequence[str] | None = None,
-        **kwargs: Any,
+        **settings: Any,
     ) -> BatchFeature:
         """Everything a model needs of some pictures; several are worked on at once, on all processor cores.
 
         Args:
             images: a PIL picture, an array or tensor (see `to_pil`), or a list of these, nested or not, of any sizes.
             return_tensors: "pt" (also where absent) or "np".
-            num_crops, pad_to_num_crops: override the processor's own.
-            do_normalize: False leaves normalising and the global view to the model, on its device: `pixel_values`
-                then are bytes, a quarter of the memory or less to keep and to move, and the logits are the same.
+            do_normalize: absent, the processor's own. False leaves normalising and the global view to the model, on
+                its device: `pixel_values` then are bytes, a quarter of the memory or less to keep and to move, and the
+                logits are the same.
             names: what errors call the pictures; absent, "picture 1" and so on.
+            settings: the processor's own fields, for this call: num_crops, pad_to_num_crops, crop_size, ...
 
         Returns:
             pixel_values: float32 [N, slots, 3, S, S], the global view and then the tiles, or uint8, the tiles alone;
@@ -180,17 +189,21 @@ class Phi3VImageProcessor(BaseImageProcessor):
 
         Raises:
             ImageError: pictures cannot be used; the message gives the place of each in the list.
-            ModelError: do_normalize=False with a mean or deviation other than CLIP's, which the model cannot know.
+            ModelError: do_normalize=False with a mean or deviation other than CLIP's, which the model cannot know; or a
+                setting that the model's input does not allow.
         """
-        if num_crops is not None and num_crops != self.num_crops:
-            other = type(self)(**{**self.to_dict(), "num_crops": num_crops})
-            return other.preprocess(images, return_tensors, None, pad_to_num_crops, do_normalize, names)
+        do_normalize = self.do_normalize if do_normalize is None else do_normalize
+        refused = [f"{key}={settings[key]}" for key in ALWAYS if settings.get(key) not in (None, ALWAYS[key])]
+        if refused:
+            raise ModelError(f"{', '.join(refused)}: the model's input is resized, rescaled and RGB; leave it out")
+        own = {key: settings[key] for key in OWN_SETTINGS if settings.get(key) is not None}
+        if any(value != getattr(self, key) for key, value in own.items()):
+            return type(self)(**{**self.to_dict(), **own}).preprocess(images, return_tensors, do_normalize, names)
         clip = (tuple(self.image_mean), tuple(self.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
         if not do_normalize and not clip:
             raise ModelError("do_normalize=False needs CLIP's own image_mean and image_std; the model knows no others")
         pictures, sizes = self._pictures(list(flatten(images)), names)
-        pad = self.pad_to_num_crops if pad_to_num_crops is None else pad_to_num_crops
-        pixels = self._crops(pictures, sizes, do_normalize, pad)
+        pixels = self._crops(pictures, sizes, do_normalize)
         data = {"pixel_values": pixels, "image_sizes": torch.tensor(sizes)}
         features = BatchFeature(data, tensor_type=return_tensors or "pt")
         features["num_img_tokens"] = [self.num_image_tokens(*size) for size in sizes]
@@ -223,13 +236,11 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ImageError("; ".join(problems))
         return pictures, sizes
 
-    def _crops(
-        self, pictures: list[Image.Image], sizes: list[tuple[int, int]], normalised: bool, pad: bool
-    ) -> torch.Tensor:
+    def _crops(self, pictures: list[Image.Image], sizes: list[tuple[int, int]], normalised: bool) -> torch.Tensor:
         """pixel_values (see `preprocess`); each picture is resized and cut into its place in one go, by one thread."""
         side, first = self.crop_size, int(normalised)
         counts = [first + (height // side) * (width // side) for height, width in sizes]
-        slots = first + self.num_crops if pad else max(counts)
+        slots = first + self.num_crops if self.pad_to_num_crops else max(counts)
         # numpy's memory, not torch's: numpy asks the kernel for huge pages, whose first touch costs a fifth.
         pixels = np.empty((len(pictures), slots, 3, side, side), np.float32 if normalised else np.uint8)
         views = ViewSources(sizes if normalised else [], side, self.image_mean, self.image_std)
@@ -266,8 +277,8 @@ def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def flatten(images: Any) -> Iterator[Any]:
-    """The pictures of a list of any depth, in order; a single picture alone."""
-    if isinstance(images, list | tuple):
+    """The pictures of a list of any depth or of a batch [N, ...], in order; a single picture alone."""
+    if isinstance(images, list | tuple) or (isinstance(images, torch.Tensor | np.ndarray) and images.ndim == 4):
         for each in images:
             yield from flatten(each)
     else:
@@ -277,19 +288,27 @@ def flatten(images: Any) -> Iterator[Any]:
 def to_pil(image: Any) -> Image.Image:
     """A picture as PIL RGB.
 
-    Arrays and tensors are taken as uint8, or as floats in 0..1, of shape [H, W], [H, W, 3] or [3, H, W].
+    A path is opened; nothing is fetched from a URL. Arrays and tensors are taken as uint8, or as floats in 0..1, of
+    shape [H, W], [H, W, 3] or [3, H, W].
 
     Raises:
         ImageError: anything else, or a file that cannot be decoded.
     """
+    if isinstance(image, str | Path):
+        try:
+            with Image.open(image) as opened:
+                return to_pil(opened)
+        except (FileNotFoundError, IsADirectoryError, UnidentifiedImageError) as error:
+            raise ImageError(f"{image!s:.200} is no picture file; give a path, or a picture opened with PIL") from error
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise ImageError(f"a picture of {image.width}x{image.height} pixels has none; leave it out")
         try:
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ImageError(f"the picture cannot be decoded: {error}; save it again or leave it out") from error
+        except (OSError, ValueError, SyntaxError, AssertionError) as error:  # Pillow asserts that the file is open
+            why = str(error) or "its file is closed"
+            raise ImageError(f"the picture cannot be decoded: {why}; save it again or leave it out") from error
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray):

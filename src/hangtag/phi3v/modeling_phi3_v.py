@@ -103,10 +103,15 @@ class Phi3VModel(Phi3VPreTrainedModel):
 
     def encode_pictures(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
         """`crop_features` [C, G * G, 4 V] of pixel_values, both as in `Phi3VForCausalLM.forward`."""
+        vision = self.vision_embed_tokens
+        return vision.encode_crops(self.gather_crops(pixel_values, vision.grids(image_sizes)))
+
+    def gather_crops(self, pixel_values: torch.Tensor, grids: list[tuple[int, int]]) -> torch.Tensor:
+        """The crops in use [C, 3, S, S], on the tower's device."""
         vision, device = self.vision_embed_tokens, self.vision_embed_tokens.glb_GN.device
         if device.type != "meta":  # where accelerate keeps the weights elsewhere, it also moves what they meet
             pixel_values = pixel_values.to(device)
-        return vision.encode_crops(vision.gather_crops(pixel_values, vision.grids(image_sizes)))
+        return vision.gather_crops(pixel_values, grids)
 
     def embed(
         self,
@@ -127,11 +132,12 @@ class Phi3VModel(Phi3VPreTrainedModel):
         word_ids_BT = input_ids_BT.masked_fill(places_BT, 0)
         self._check_vocabulary(word_ids_BT)
         hidden_BTD: torch.Tensor = self.embed_tokens(word_ids_BT)
-        if pixel_values is not None and image_sizes is not None:
-            crop_features = self.encode_pictures(pixel_values, image_sizes)
-        if crop_features is None:
+        if not grids:
             return hidden_BTD
-        return hidden_BTD.masked_scatter(places_BT[..., None], vision(crop_features, grids).to(hidden_BTD))
+        # One call of the module, from crops to features: sharded training gathers its weights for just that.
+        crops = None if pixel_values is None else self.gather_crops(pixel_values, grids)
+        features = vision(grids, crops, crop_features)
+        return hidden_BTD.masked_scatter(places_BT[..., None], features.to(hidden_BTD))
 
     def _check_vocabulary(self, word_ids_BT: torch.Tensor) -> None:
         low, high = torch.stack(word_ids_BT.aminmax()).tolist()

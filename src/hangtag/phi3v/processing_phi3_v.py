@@ -21,6 +21,7 @@ from hangtag.phi3v.image_processing_phi3_v import Phi3VImageProcessor, flatten
 
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
 IMAGE_TOKEN = "<|image|>"
+BEGINNINGS = ("<|user|>", "<|system|>")
 
 # The published template, which knows text alone; a content that is a list of parts has its pictures numbered.
 CHAT_TEMPLATE = (
@@ -125,13 +126,14 @@ class Phi3VProcessor(ProcessorMixin):
             )
         return [tag - 1 for tag in tags]
 
-    def prompt_ids(self, text: str, num_img_tokens: list[int], row: int = 0) -> list[int]:
+    def prompt_ids(self, text: str, num_img_tokens: list[int], row: int = 0, continued: bool = False) -> list[int]:
         """Token ids of one prompt, given how many tokens each of its pictures takes.
 
         Args:
             text: the prompt with its tags.
             num_img_tokens: tokens of picture 1, 2, ... (see `Phi3VImageProcessor.num_image_tokens`).
             row: named in errors.
+            continued: the text follows another, such as an answer its prompt, and so has no BOS before it.
 
         Raises:
             ModelError: tags and pictures do not match, or the text itself holds `<|image|>`.
@@ -139,7 +141,8 @@ class Phi3VProcessor(ProcessorMixin):
         order = self.picture_order(text, len(num_img_tokens), row)
         ids: list[int] = []
         for position, chunk in enumerate(IMAGE_TAG.split(text)[::2]):
-            chunk_ids = self.tokenizer(chunk)["input_ids"]
+            begins = bool(position or num_img_tokens or not continued)
+            chunk_ids = self.tokenizer(chunk, add_special_tokens=begins)["input_ids"]
             if self.image_token_id in chunk_ids:
                 raise ModelError(f"row {row}: the text holds {IMAGE_TOKEN} itself; write <|image_1|> for a picture")
             if position:
@@ -147,13 +150,8 @@ class Phi3VProcessor(ProcessorMixin):
             ids += chunk_ids
         return ids
 
-    def __call__(
-        self,
-        images: Any = None,
-        text: str | list[str] | None = None,
-        videos: None = None,
-        audio: None = None,
-        **kwargs: Any,
+    def __call__(  # type: ignore[override]
+        self, *positional: Any, images: Any = None, text: str | list[str] | None = None, **kwargs: Any
     ) -> BatchFeature:
         """Model inputs for one prompt or several.
 
@@ -161,6 +159,8 @@ class Phi3VProcessor(ProcessorMixin):
             text: a prompt, or a list of them.
             images: for one prompt a picture or a list; for several a list with one list a row (None or empty where a
                 row has no picture), or one flat list that is dealt out by the rows' tags.
+            positional: text and pictures without their names, in either order: the published code takes text first,
+                transformers pictures.
             kwargs: of the tokenizer's padding (`padding`, `padding_side`, `max_length`, `pad_to_multiple_of`), of the
                 image processor (`num_crops`, `pad_to_num_crops`), and `return_tensors`.
 
@@ -172,13 +172,15 @@ class Phi3VProcessor(ProcessorMixin):
             ModelError: tags and pictures of a row do not match, or a row would have to be truncated.
             ImageError: a picture cannot be used.
         """
-        if text is None or videos is not None or audio is not None:
+        images, text = _by_name(positional, images, text)
+        if text is None or kwargs.pop("videos", None) is not None or kwargs.pop("audio", None) is not None:
             raise ModelError("Phi-3-vision takes text, with or without pictures; pass text=")
         options = self._merge_kwargs(
             self.valid_processor_kwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
         )
         text_options, image_options = options["text_kwargs"], options["images_kwargs"]
         return_tensors = text_options.pop("return_tensors", None)
+        options_continue = text_options.get("add_special_tokens") is False
         image_options.pop("return_tensors", None)
         texts = [text] if isinstance(text, str) else list(text)
         rows = self._images_by_row(texts, images, batched=not isinstance(text, str))
@@ -197,7 +199,8 @@ class Phi3VProcessor(ProcessorMixin):
         for row, order in enumerate(orders):
             mine, counts = counts[: len(order)], counts[len(order) :]
             by_number = [mine[order.index(number)] for number in range(len(order))]
-            input_ids.append(self.prompt_ids(texts[row], by_number, row))
+            continued = options_continue and not texts[row].startswith(BEGINNINGS)
+            input_ids.append(self.prompt_ids(texts[row], by_number, row, continued))
         return BatchFeature(data={**self._pad(input_ids, text_options, return_tensors), **data})
 
     def _images_by_row(self, texts: list[str], images: Any, batched: bool) -> list[list[Any]]:
@@ -231,6 +234,24 @@ class Phi3VProcessor(ProcessorMixin):
         padding.setdefault("padding", False)
         encoded = {"input_ids": input_ids, "attention_mask": [[1] * len(ids) for ids in input_ids]}
         return dict(self.tokenizer.pad(encoded, return_tensors=return_tensors, **padding))
+
+
+def _by_name(positional: tuple[Any, ...], images: Any, text: Any) -> tuple[Any, Any]:
+    """Pictures and text, however they were given."""
+    if len(positional) + (images is not None) + (text is not None) > 2:
+        raise ModelError("pictures or text were given twice; pass text= and images=")
+    if len(positional) == 2:
+        first, second = positional
+        return (second, first) if _is_text(first) and not _is_text(second) else (first, second)
+    if len(positional) == 1:
+        return (images, positional[0]) if text is None and _is_text(positional[0]) else (positional[0], text)
+    return images, text
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _with_merges_of_old(tokenizer: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hangtag.errors import ModelError
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.pixels_phi3_v import tiles_to_crops
 
+BEYOND_NORMALISED = 16  # white is 2.1 after CLIP's normalisation, and a bicubic overview overshoots a little
 WAY_OUT = "let the processor make input_ids, pixel_values and image_sizes together"
 
 
@@ -106,7 +107,8 @@ class Phi3VImageEmbedding(nn.Module):
                 here, on their device, and the global views made.
 
         Raises:
-            ModelError: pictures or crops differ in number from what `grids` says, or have another side.
+            ModelError: pictures or crops differ in number from what `grids` says, have another side, or are not
+                normalised.
         """
         as_bytes = pixel_values.dtype == torch.uint8
         counts = [rows * columns + (not as_bytes) for rows, columns in grids]
@@ -114,6 +116,11 @@ class Phi3VImageEmbedding(nn.Module):
         if pixel_values.ndim not in (4, 5) or pixel_values.shape[-3:] != (3, side, side):
             raise ModelError(
                 f"pixel_values has shape {list(pixel_values.shape)}; it must be [pictures, crops, 3, {side}, {side}]"
+            )
+        if not as_bytes and pixel_values.numel() and pixel_values.amax() > BEYOND_NORMALISED:
+            raise ModelError(
+                f"pixel_values reaches {float(pixel_values.amax()):.0f}, beyond any normalised picture; they are bytes "
+                "that were cast, or were never normalised: " + WAY_OUT
             )
         if pixel_values.ndim == 4:
             if len(pixel_values) != sum(counts):
@@ -167,8 +174,19 @@ class Phi3VImageEmbedding(nn.Module):
             pictures.append(torch.cat([lines[0], self.glb_GN[0], lines[1]]))
         return pictures
 
-    def forward(self, crop_features: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """Features of all pictures, one after another [tokens, D]; the separators are projected too."""
+    def forward(
+        self,
+        grids: Sequence[tuple[int, int]],
+        crops_C3SS: torch.Tensor | None = None,
+        crop_features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Features of all pictures, one after another [tokens, D], from crops or from what `encode_crops` made of them.
+
+        The separators are projected too.
+        """
+        if crop_features is None:
+            assert crops_C3SS is not None
+            crop_features = self.encode_crops(crops_C3SS)
         assembled = torch.cat(self.assemble(crop_features.to(self.glb_GN), grids))
         features: torch.Tensor = self.img_projection(assembled)
         return features

@@ -90,7 +90,7 @@ class Tagger:
                 vision = self.model.model.vision_embed_tokens
                 grids = vision.grids(inputs["image_sizes"])
                 pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
-                features = vision(vision.encode_crops(vision.gather_crops(pixels, grids)), grids)
+                features = vision(grids, vision.gather_crops(pixels, grids))
             counts = [vision.num_tokens(*grid) for grid in grids]
             rows += [each.float().mean(0).cpu().numpy() for each in features.split(counts)]
         return np.stack(rows)

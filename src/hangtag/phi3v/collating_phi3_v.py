@@ -1,0 +1,36 @@
+"""Other libraries' collators, made right for this model's labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True)
+class PictureMaskingCollator:
+    """A collator that takes picture places out of another's labels; make one with `mask_pictures`."""
+
+    collator: Callable[[Any], dict[str, Any]]
+    image_token_id: int
+
+    def __call__(self, examples: Any) -> dict[str, Any]:
+        batch = self.collator(examples)
+        batch["labels"] = batch["labels"].masked_fill(batch["labels"] == self.image_token_id, IGNORED_LABEL)
+        return batch
+
+
+def mask_pictures(collator: Callable[[Any], dict[str, Any]], processor: Any) -> PictureMaskingCollator:
+    """`collator`, with every picture place in its `labels` set to -100.
+
+    The model's own loss leaves these places out. Trainers that compute the loss themselves, or count the labels
+    (TRL's `SFTTrainer`, transformers' `Trainer`), do not know them, and would train the model to write placeholders.
+
+    Args:
+        collator: makes batches with `labels`, such as TRL's `DataCollatorForVisionLanguageModeling`.
+        processor: a `Phi3VProcessor`.
+    """
+    return PictureMaskingCollator(collator, processor.image_token_id)
+
+
+__all__ = ["PictureMaskingCollator", "mask_pictures"]
