@@ -148,6 +148,43 @@ def test_an_adapter_file_that_does_not_fit(build: Build, base: Path, tmp_path: P
         load_adapter(tmp_path / "adapter")
 
 
+def test_no_pickled_adapter_is_read(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    add_lora(AutoModelForImageTextToText.from_pretrained(base), rank=4).save_pretrained(folder)
+    torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors .*pickle"):
+        load_adapter(folder)
+    with pytest.raises(OSError, match=r"adapter_model\.safetensors"):
+        AutoModelForImageTextToText.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("whole", ["lm_head", "embed_tokens"])
+def test_whole_modules_trained_beside_the_adapter(base: Path, tmp_path: Path, whole: str) -> None:
+    """PEFT goes by the end of a name, and `vision_embed_tokens` must not be taken for `embed_tokens`."""
+    model = add_lora(AutoModelForImageTextToText.from_pretrained(base), rank=4, modules_to_save=[whole])
+    free = {name for name, weight in model.named_parameters() if weight.requires_grad and "lora_" not in name}
+    assert len(free) == 1
+    assert next(iter(free)).endswith(f"{whole}.modules_to_save.default.weight")
+    assert "vision" not in next(iter(free))
+    trained(model).save_pretrained(tmp_path / "adapter")
+    again = load_adapter(tmp_path / "adapter")
+    assert torch.equal(logits(again), logits(model))
+    assert_near(logits(merge_adapter(again)), logits(model), 1e-4)
+
+
+def test_what_cannot_be_merged(base: Path, tmp_path: Path) -> None:
+    model = trained(add_lora(AutoModelForImageTextToText.from_pretrained(base), rank=4))
+    model.save_pretrained(tmp_path / "adapter")
+    with model.disable_adapter(), pytest.raises(ModelError, match="switched off"):
+        merge_adapter(model)
+    injected = AutoModelForImageTextToText.from_pretrained(tmp_path / "adapter")
+    expected = logits(injected)
+    with pytest.raises(ModelError, match="is no PeftModel; load the adapter with hangtag.load_adapter"):
+        merge_adapter(injected)
+    assert torch.equal(logits(injected), expected)
+
+
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
 def test_merged_is_the_plain_model_with_equal_logits(build: Build, tmp_path: Path, options: Any) -> None:
     model = trained(add_lora(build(), rank=4, parts=ALL, **options))

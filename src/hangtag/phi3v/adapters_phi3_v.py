@@ -19,8 +19,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForImageTextToText
+from transformers.utils import cached_file
 
-from hangtag.errors import ModelError
+from hangtag.errors import ModelError, first_line
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.modeling_phi3_v import Phi3VForCausalLM
 
@@ -74,6 +75,10 @@ def lora_config(
     if "clip" in chosen:
         unused = range(config.vision_layers, config.vision_config.num_hidden_layers)
         options["exclude_modules"] = [f"encoder.layers.{n}.{name}" for n in unused for name in CLIP_LAYERS]
+    if "modules_to_save" in options:  # PEFT goes by the name's end, and vision_embed_tokens ends so too
+        options["modules_to_save"] = [
+            "model.embed_tokens" if name == "embed_tokens" else name for name in options["modules_to_save"]
+        ]
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
@@ -157,14 +162,15 @@ def load_adapter(folder: str | Path, base: str | Path | None = None, trainable: 
         options: of `AutoModelForImageTextToText.from_pretrained`, such as `dtype`.
 
     Raises:
-        ModelError: the adapter's weights are not those of its layers, one missing or one too many.
+        ModelError: the adapter's weights are not those of its layers, one missing or one too many, or are a pickle.
     """
+    file = _adapter_file(folder)
     config = PeftConfig.from_pretrained(str(folder))
     model = AutoModelForImageTextToText.from_pretrained(base or config.base_model_name_or_path, **options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error below
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    _check_weights(adapted, Path(folder))
+    _check_weights(adapted, file)
     return adapted
 
 
@@ -174,9 +180,14 @@ def merge_adapter(adapted: PeftModel) -> Phi3VForCausalLM:
     PEFT alone rounds the update to the weights' dtype and then the sum again.
 
     Raises:
-        ModelError: a layer is quantised, so that there is no weight to add to.
+        ModelError: a layer is quantised, so that there is no weight to add to; the adapter is switched off; or the
+            model is not PEFT's, as `AutoModelForImageTextToText` gives it for an adapter's folder.
     """
+    if not isinstance(adapted, PeftModel):
+        raise ModelError(f"{type(adapted).__name__} is no PeftModel; load the adapter with hangtag.load_adapter")
     layers = _adapted(adapted)
+    if any(module.disable_adapters for module in layers.values()):
+        raise ModelError("the adapter is switched off; merge it outside disable_adapter()")
     dtypes = {name: module.get_base_layer().weight.dtype for name, module in layers.items()}
     quantised = [f"{name} ({dtype})" for name, dtype in dtypes.items() if not dtype.is_floating_point]
     if quantised:
@@ -204,18 +215,28 @@ def _refuse_missed(expected: dict[str, list[str]], carrying: set[str]) -> None:
         raise ModelError("; ".join(problems) + "; take target_modules from hangtag.lora_config")
 
 
-def _check_weights(adapted: PeftModel, folder: Path) -> None:
+def _adapter_file(folder: str | Path) -> str:
+    """The adapter's weights, on this disk or from the hub."""
+    try:
+        return str(cached_file(str(folder), "adapter_model.safetensors"))
+    except OSError as error:
+        raise ModelError(
+            f"{folder} has no adapter_model.safetensors ({first_line(error)}); a pickle file is not read: "
+            "save the adapter again with safetensors"
+        ) from None
+
+
+def _check_weights(adapted: PeftModel, file: str) -> None:
     """Whether the adapter's file holds exactly the adapter's tensors."""
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        return  # from the hub: PEFT has it in its cache
-    with safe_open(file, framework="pt") as tensors:  # PEFT adds whole embeddings where the vocabulary was changed
-        there = {name for name in tensors.keys() if not name.endswith(("embed_tokens.weight", "lm_head.weight"))}  # noqa: SIM118
+    with safe_open(file, framework="pt") as tensors:
+        there = set(tensors.keys())
     expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))  # "auto" would ask the hub
-    missing, unknown = sorted(expected - there), sorted(there - expected)
-    if missing or unknown:
-        named = [f"{len(each)} tensors {what}: {', '.join(each[:SHOWN])}" for each, what in
-                 ((missing, "missing"), (unknown, "unknown")) if each]  # fmt: skip
+    # PEFT itself adds whole embeddings to the file where the vocabulary was changed.
+    whole = {name for name in there ^ expected if name.endswith(("embed_tokens.weight", "lm_head.weight"))}
+    missing, unknown = sorted(expected - there - whole), sorted(there - expected - whole)
+    kinds = [(missing, "missing"), (unknown, "unknown")]
+    named = [f"{len(names)} tensors {what}: {', '.join(names[:SHOWN])}" for names, what in kinds if names]
+    if named:
         raise ModelError(f"{file} is no adapter of this model: {'; '.join(named)}")
 
 
