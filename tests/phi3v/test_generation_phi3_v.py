@@ -1,10 +1,12 @@
 """Greedy generation of the tiny model against the recorded reference, and what generation must not do twice."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from hangtag.errors import ModelError
 from hangtag.phi3v import Phi3VForCausalLM
 from hangtag.phi3v.generation_phi3_v import padded_on_the_left
 
@@ -63,6 +65,61 @@ def test_rows_padded_on_the_right_give_the_same_answers(tiny: Phi3VForCausalLM) 
     ids, moved = padded_on_the_left(torch.arange(20).view(5, 4), mask)
     assert moved.tolist() == [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
     assert ids.tolist()[:4] == [[0, 1, 2, 3], [4, 5, 6, 7], [10, 11, 8, 9], [15, 12, 13, 14]]
+
+
+def test_padding_that_cannot_be_moved_is_refused(tiny: Phi3VForCausalLM) -> None:
+    batch = padded(GENERATED["batch_left"]["rows"], "right")
+    assert new_tokens(tiny, batch, position_ids=None) == GENERATED["batch_left"]["new"]
+    cache = tiny(text(5, 1)["input_ids"].expand(2, -1), use_cache=True).past_key_values
+    embeds = tiny.get_input_embeddings()(batch["input_ids"])
+    positions = torch.arange(10).expand(2, -1)
+    for name, value in (("past_key_values", cache), ("inputs_embeds", embeds), ("position_ids", positions)):
+        with pytest.raises(ModelError, match=f"padded on the right, and {name} cannot be moved"):
+            new_tokens(tiny, batch, **{name: value})
+
+
+@torch.no_grad()
+def test_a_conversation_goes_on_from_its_cache(build: Build) -> None:
+    """With the whole text or the new part alone, and with the pictures of before given again or not."""
+    model, first = build(), image1()
+    options = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "pad_token_id": 300}
+    begun = model.generate(**first, **options, return_dict_in_generate=True)
+    cache, said = begun.past_key_values, begun.sequences
+    asked = torch.cat([said, torch.tensor([[5, 6, 7]])], dim=1)
+    expected = new_tokens(model, {**first, "input_ids": asked}, count=4)
+    for inputs in ({"input_ids": asked}, {**first, "input_ids": asked}, {"input_ids": asked[:, said.shape[1] - 1 :]}):
+        mask = torch.ones_like(asked)
+        ids = model.generate(**inputs, attention_mask=mask, past_key_values=copy.deepcopy(cache), **options)
+        assert ids[:, -3:].tolist() == [expected[0][:3]]
+    more = fpix(2, 5, [3, 2])
+    places = torch.tensor([[IMAGE] * 313 + [9, 8]])
+    longer = torch.cat([asked, places], dim=1)
+    both = {"pixel_values": more, "image_sizes": torch.tensor([[672, 336], [336, 336]])}
+    expected = new_tokens(model, {**both, "input_ids": longer}, count=3)
+    ids = model.generate(
+        longer, **both, attention_mask=torch.ones_like(longer), past_key_values=copy.deepcopy(cache), **options
+    )
+    assert ids[:, -3:].tolist() == expected
+
+
+@torch.no_grad()
+def test_what_would_mix_rotary_factors_is_refused(build: Build) -> None:
+    model, ids = build(**rope32()), text(20, 9)["input_ids"]
+    mask = torch.ones_like(ids)
+    options = {"attention_mask": mask, "do_sample": False, "eos_token_id": None, "pad_token_id": 300}
+    for assistance in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": build(**rope32())}):
+        with pytest.raises(ModelError, match="from 20 to 40 tokens would cross the original context of 32"):
+            model.generate(ids, **assistance, max_new_tokens=20, **options)
+        within = model.generate(ids, **assistance, max_new_tokens=10, **options)
+        assert within[:, 20:].tolist() == new_tokens(model, {"input_ids": ids}, count=10)
+    cache = model(ids[:, :15], use_cache=True).past_key_values
+    with pytest.raises(ModelError, match="33 tokens cross the original context of 32"):
+        model.generate(ids[:, 15:], past_key_values=cache, max_new_tokens=20, **options)
+    long = text(40, 9)["input_ids"]
+    with pytest.raises(ModelError, match="give the whole sequence, without prefill_chunk_size"):
+        model.generate(
+            long, prefill_chunk_size=16, max_new_tokens=2, **{**options, "attention_mask": torch.ones_like(long)}
+        )
 
 
 @pytest.mark.parametrize(("name", "row"), [("row_a_alone", 0), ("row_b_alone", 1)])

@@ -6,6 +6,7 @@ import torch
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
+from hangtag.errors import ModelError
 from hangtag.phi3v.configuration_phi3_v import PUBLISHED_IMAGE_TOKEN, Phi3VConfig
 from hangtag.phi3v.vision_phi3_v import images_per_row
 
@@ -63,15 +64,19 @@ class Phi3VGenerationMixin(GenerationMixin):
 
         Args:
             inputs: input_ids [B, T], with pictures also `pixel_values` (or `crop_features`) and `image_sizes`, all as
-                in `Phi3VForCausalLM.forward`. Rows may be padded on either side (the published tokenizer pads on the
-                right); those padded on the right are moved, and come back with their padding on the left.
+                in `Phi3VForCausalLM.forward`. With an `attention_mask`, rows may be padded on either side (the
+                published tokenizer pads on the right); those padded on the right are moved, and come back with their
+                padding on the left.
+
+        Raises:
+            ModelError: pictures and places do not fit together; padding on the right of what cannot be moved; or a way
+                of generating that would mix the two sets of rotary factors.
         """
         given = inputs if inputs is not None else kwargs.pop("input_ids", None)
-        mask = kwargs.get("attention_mask")
-        if given is not None and mask is not None and mask.ndim == 2 and "position_ids" not in kwargs:
-            given, kwargs["attention_mask"] = padded_on_the_left(given, mask)
         if given is not None:
-            kwargs["input_ids"], inputs = given, None
+            inputs, kwargs["input_ids"] = None, given
+            self._move_padding(kwargs)
+            self._refuse_assistance_across_the_limit(generation_config, kwargs)
         pixel_values = kwargs.pop("pixel_values", None)
         if pixel_values is not None:
             image_sizes = kwargs.get("image_sizes")
@@ -79,6 +84,39 @@ class Phi3VGenerationMixin(GenerationMixin):
             kwargs["crop_features"] = self.model.encode_pictures(pixel_values, image_sizes)
         processors = LogitsProcessorList([*(logits_processor or []), NoPicturePlaces(self.config.image_token_id)])
         return super().generate(inputs, generation_config, logits_processor=processors, **kwargs)
+
+    @staticmethod
+    def _move_padding(kwargs: dict[str, Any]) -> None:
+        """Rows padded on the right are padded on the left."""
+        ids, mask = kwargs["input_ids"], kwargs.get("attention_mask")
+        if mask is None or mask.shape != ids.shape or bool(mask[:, -1].all()):
+            return
+        cache = kwargs.get("past_key_values")
+        fixed = [name for name in ("inputs_embeds", "position_ids") if kwargs.get(name) is not None]
+        if isinstance(cache, Cache) and cache.get_seq_length():
+            fixed.append("past_key_values")
+        if fixed:
+            raise ModelError(
+                f"rows are padded on the right, and {' and '.join(fixed)} cannot be moved with them; pad on the left"
+            )
+        kwargs["input_ids"], kwargs["attention_mask"] = padded_on_the_left(ids, mask)
+
+    def _refuse_assistance_across_the_limit(self, config: GenerationConfig | None, kwargs: dict[str, Any]) -> None:
+        """A rejected guess is cut off a cache, which beyond the original context was made with the long factors."""
+        limit, settings = self.config.original_max_position_embeddings, config or self.generation_config
+
+        def setting(name: str) -> Any:
+            return kwargs[name] if kwargs.get(name) is not None else getattr(settings, name, None)
+
+        if kwargs.get("assistant_model") is None and setting("prompt_lookup_num_tokens") is None:
+            return
+        length = kwargs["input_ids"].shape[1]
+        most = length + setting("max_new_tokens") if setting("max_new_tokens") else setting("max_length") or length + 20
+        if length <= limit < most and self.config.rope_parameters["rope_type"] == "longrope":
+            raise ModelError(
+                f"assisted generation from {length} to {most} tokens would cross the original context of {limit}, "
+                "where a cache cannot be cut back; leave the assistant out, or end before"
+            )
 
     def prepare_inputs_for_generation(
         self,
@@ -94,10 +132,19 @@ class Phi3VGenerationMixin(GenerationMixin):
 
         On crossing the original context the cache, made with the short rotary factors, is dropped once, and the whole
         prompt is computed again with the long ones; the pictures' features are at hand.
+
+        Raises:
+            ModelError: it would have to be computed again, but `input_ids` do not hold what is in the cache.
         """
         limit = self.config.original_max_position_embeddings
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
-        if 0 < past <= limit < input_ids.shape[1] and self.config.rope_parameters["rope_type"] == "longrope":
+        length = past + (next_sequence_length or input_ids.shape[1])
+        if 0 < past <= limit < length and self.config.rope_parameters["rope_type"] == "longrope":
+            if input_ids.shape[1] < length:
+                raise ModelError(
+                    f"{length} tokens cross the original context of {limit}, so all must be computed again, but "
+                    f"input_ids hold the last {input_ids.shape[1]}; give the whole sequence, without prefill_chunk_size"
+                )
             past_key_values, next_sequence_length, past = None, None, 0
         model_inputs: dict[str, Any] = super().prepare_inputs_for_generation(
             input_ids,
@@ -107,8 +154,31 @@ class Phi3VGenerationMixin(GenerationMixin):
             **kwargs,
         )
         if is_first_iteration or not past:
+            if past and crop_features is not None and image_sizes is not None:
+                left = model_inputs["input_ids"].shape[1]
+                crop_features, image_sizes = self._pictures_beyond(input_ids, left, crop_features, image_sizes)
             model_inputs.update(crop_features=crop_features, image_sizes=image_sizes)
         return model_inputs
+
+    def _pictures_beyond(
+        self, input_ids: torch.Tensor, left: int, crop_features: torch.Tensor, image_sizes: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The pictures whose places are among the last `left` tokens; those before are in the cache already."""
+        vision, place = self.model.vision_embed_tokens, self.config.image_token_id
+        grids = vision.grids(image_sizes)
+        tokens = [vision.num_tokens(*grid) for grid in grids]
+        kept, picture = [], 0
+        for row, count in enumerate(images_per_row(input_ids, tokens, place)):
+            cached = int((input_ids[row, : input_ids.shape[1] - left] == place).sum())
+            for index in range(picture, picture + count):
+                cached -= tokens[index]
+                if cached < 0:
+                    kept.append(index)
+            picture += count
+        if not kept:
+            return None, None
+        crops = crop_features.split([1 + rows * columns for rows, columns in grids])
+        return torch.cat([crops[index] for index in kept]), image_sizes[kept]
 
     def _expand_inputs_for_generation(
         self,
