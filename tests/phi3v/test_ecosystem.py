@@ -9,6 +9,8 @@ from accelerate import Accelerator
 from conftest import tiny_processor
 from datasets import Dataset, Image
 from peft import LoraConfig
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -157,6 +159,28 @@ def test_peft_targets_by_name(folder: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(folder)
     model.add_adapter(LoraConfig(r=4, target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]))
     assert hangtag.adapted_layers(model).adapted == {"decoder": 8, "projector": 0, "clip": 0}
+
+
+def test_sharded_training_gathers_the_towers_weights_too(folder: Path, tmp_path: Path) -> None:
+    """FSDP2, wrapped as Accelerate does it by `_no_split_modules`, in a group of one process: equal loss."""
+    processor = AutoProcessor.from_pretrained(folder)
+    inputs = processor(text=processor.apply_chat_template(chat(TAGS[0])), images=[picture("rgb_640x480")])
+    inputs = {name: torch.as_tensor(value) for name, value in inputs.items()}
+    whole, sharded = (AutoModelForImageTextToText.from_pretrained(folder).train() for _ in range(2))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        units = [module for module in sharded.modules() if type(module).__name__ in sharded._no_split_modules]
+        assert len(units) == SIZES.layers + 1
+        for module in [*units, sharded]:
+            fully_shard(module, mesh=mesh)
+        losses = [model(**inputs, labels=inputs["input_ids"]).loss for model in (whole, sharded)]
+        losses[1].backward()
+        assert losses[1].item() == pytest.approx(losses[0].item(), abs=1e-6)
+        clip = sharded.model.vision_embed_tokens.img_processor.vision_model
+        assert clip.embeddings.class_embedding.grad.to_local().abs().max() > 0
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_accelerate(folder: Path) -> None:
