@@ -185,6 +185,11 @@ def test_tags_that_do_not_fit_are_refused(
         processor(text=text, images=[PICTURES[0]] * pictures)
 
 
+def test_a_tag_of_thousands_of_digits_is_refused(processor: Phi3VProcessor) -> None:
+    with pytest.raises(ModelError, match="row 0: 1 picture tags .* for 1 pictures"):
+        processor(text=f"<|image_{'9' * 5000}|>", images=PICTURES[:1])
+
+
 def test_text_and_pictures_by_place_in_either_order(processor: Phi3VProcessor) -> None:
     expected = processor(text="<|image_1|> a", images=PICTURES[:1], return_tensors="pt")
     for positional, named in (
