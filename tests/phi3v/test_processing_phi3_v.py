@@ -1,11 +1,13 @@
 """Prompts and pictures to inputs, against the recorded prompts where the published tokenizer is at hand."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import tiny_processor
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
@@ -248,6 +250,42 @@ def test_saves_and_loads(processor: Phi3VProcessor, tmp_path: Path) -> None:
     assert again.chat_template == processor.chat_template
     call = {"text": "a <|image_1|> b", "images": PICTURES[0], "return_tensors": "pt"}
     assert all(torch.equal(again(**call)[name], value) for name, value in processor(**call).items())
+
+
+def saved(processor: Phi3VProcessor, folder: Path) -> dict[str, Any]:
+    processor.save_pretrained(folder)
+    return {file.name: json.loads(file.read_text()) for file in folder.glob("*.json")}
+
+
+def test_the_published_layout_is_saved(tmp_path: Path, published_tokenizer: Any) -> None:
+    """Every field of the published files with its value, and what older releases of transformers must find."""
+    files = saved(Phi3VProcessor(Phi3VImageProcessor(num_crops=4), published_tokenizer), tmp_path)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        published = json.loads((PUBLISHED / "hub" / "phi35" / name).read_text())
+        code = {auto: f"microsoft/Phi-3.5-vision-instruct--{place}" for auto, place in published["auto_map"].items()}
+        assert {**files[name], **published, "auto_map": code} == files[name]
+    assert set(files["processor_config.json"]) == {"auto_map", "processor_class"}
+    merges = json.loads((PUBLISHED / "tokenizer" / "tokenizer.json").read_text())["model"]["merges"]
+    assert files["tokenizer.json"]["model"]["merges"] == merges
+    settings = files["tokenizer_config.json"]
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert settings["additional_special_tokens"][0] == "<|system|>"
+    assert settings["chat_template"] == (tmp_path / "chat_template.jinja").read_text()
+    assert {"auto_map", "extra_special_tokens", "backend", "is_local"}.isdisjoint(settings)
+    again = AutoProcessor.from_pretrained(tmp_path)
+    for text, ids in INDEX["tokens"]["phi35|plain tokenizer"].items():
+        assert again.tokenizer(text)["input_ids"] == ids
+
+
+def test_merges_are_saved_in_the_form_of_old(tmp_path: Path) -> None:
+    processor = tiny_processor()
+    files = saved(processor, tmp_path)
+    merges = files["tokenizer.json"]["model"]["merges"]
+    assert merges
+    assert all(isinstance(merge, str) and len(merge.split(" ")) == 2 for merge in merges)
+    assert "auto_map" not in files["preprocessor_config.json"]  # the published code knows crops of 336 pixels alone
+    text = "Tag: Long Blue Coat, 20"
+    assert AutoProcessor.from_pretrained(tmp_path).tokenizer(text) == processor.tokenizer(text)
 
 
 def test_chat_with_pictures_becomes_inputs(processor: Phi3VProcessor) -> None:

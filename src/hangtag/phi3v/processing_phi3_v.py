@@ -81,7 +81,11 @@ class Phi3VProcessor(ProcessorMixin):
         self.image_processor.save_pretrained(folder)
         edits = {
             "processor_config.json": lambda fields: {"processor_class": fields["processor_class"]},
-            "preprocessor_config.json": lambda fields: {**fields, "do_convert_rgb": True},
+            "preprocessor_config.json": lambda fields: {
+                **fields,
+                "do_convert_rgb": True,
+                "processor_class": type(self).__name__,
+            },
             "tokenizer_config.json": self._published_tokenizer_config,
             "tokenizer.json": _with_merges_of_old,
         }
