@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -129,11 +128,10 @@ def measure(folder: Path, num_crops: int, tokens: int, dtype: str) -> dict[str, 
     """
     import numpy as np
     import torch
-    import transformers
     from PIL import Image
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    import hangtag  # noqa: F401
+    from hangtag.training.environment import environment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     memory = Memory()
@@ -155,9 +153,7 @@ def measure(folder: Path, num_crops: int, tokens: int, dtype: str) -> dict[str, 
     answering = time.perf_counter() - start
     return {
         "benchmark": "full_size",
-        "hardware": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "environment": environment(),
         "dtype": str(model.dtype),
         "weights_bytes": weights,
         "returned_seconds": round(returned, 2),
@@ -170,12 +166,6 @@ def measure(folder: Path, num_crops: int, tokens: int, dtype: str) -> dict[str, 
         "answer_seconds": round(answering, 1),
         "answer_peak_own_bytes": memory.stop()["own"],
     }
-
-
-def processor_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
 
 
 def main() -> None:

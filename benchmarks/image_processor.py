@@ -16,15 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import PIL
 import torch
-from full_size import processor_name
 from PIL import Image
 from torch.nn import functional as F
 
 from hangtag.phi3v import Phi3VImageProcessor
 from hangtag.phi3v.image_processing_phi3_v import in_threads
 from hangtag.phi3v.pixels_phi3_v import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, tiles_to_crops
+from hangtag.training.environment import environment
 
 
 def plain(image: Image.Image, num_crops: int) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -128,9 +127,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "image_processor",
-                "hardware": processor_name(),
-                "torch": torch.__version__,
-                "pillow": PIL.__version__,
+                "environment": environment(),
                 "pictures": len(pictures),
                 "size": [width, height],
                 "num_crops": crops,

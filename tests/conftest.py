@@ -56,3 +56,12 @@ def tiny_processor(num_crops=1):
 
     texts = ["Tag: Red Bag, 10", "Tag: Long Blue Coat, 20", "What is it?"] * 3
     return nano_processor(texts, Model(base="nano", num_crops=num_crops, nano={"crop_size": 56, "vocabulary": 400}))
+
+
+def tiny_model(processor):
+    """Nano as small as it gets, for a `tiny_processor`."""
+    from hangtag.recipe import NanoSizes
+    from hangtag.training.nano import nano_model
+
+    sizes = NanoSizes(crop_size=56, vision_hidden=32, vision_layers=1, hidden=64, layers=2)
+    return nano_model(processor, sizes, seed=0)

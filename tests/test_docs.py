@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_processor
+from conftest import tiny_model, tiny_processor
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -16,12 +16,8 @@ PUBLISHED = "microsoft/Phi-3.5-vision-instruct"
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with a photo and a small model where the documentation has the published one."""
-    from hangtag.recipe import NanoSizes
-    from hangtag.training.nano import nano_model
-
     processor = tiny_processor(num_crops=4)
-    sizes = NanoSizes(crop_size=56, vision_hidden=32, vision_layers=1, hidden=64, layers=2)
-    nano_model(processor, sizes, seed=0).save_pretrained(tmp_path / PUBLISHED)
+    tiny_model(processor).save_pretrained(tmp_path / PUBLISHED)
     processor.save_pretrained(tmp_path / PUBLISHED)
     Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)

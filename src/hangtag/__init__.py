@@ -13,29 +13,30 @@ from typing import TYPE_CHECKING, Any
 from hangtag._register import register_phi3v
 
 if TYPE_CHECKING:
-    from hangtag.phi3v.adapters_phi3_v import adapted_layers, add_lora, load_adapter, lora_config, merge_adapter
-    from hangtag.phi3v.collating_phi3_v import mask_pictures
-    from hangtag.prediction.tagger import Tag, Tagger, load
+    from hangtag.phi3v.adapters_phi3_v import adapted_layers as adapted_layers
+    from hangtag.phi3v.adapters_phi3_v import add_lora as add_lora
+    from hangtag.phi3v.adapters_phi3_v import load_adapter as load_adapter
+    from hangtag.phi3v.adapters_phi3_v import lora_config as lora_config
+    from hangtag.phi3v.adapters_phi3_v import merge_adapter as merge_adapter
+    from hangtag.phi3v.collating_phi3_v import mask_pictures as mask_pictures
+    from hangtag.prediction.tagger import Tag as Tag
+    from hangtag.prediction.tagger import Tagger as Tagger
+    from hangtag.prediction.tagger import load as load
 
-__all__ = [
-    "Tag",
-    "Tagger",
-    "adapted_layers",
-    "add_lora",
-    "load",
-    "load_adapter",
-    "lora_config",
-    "mask_pictures",
-    "merge_adapter",
-]
-TAGGING = ("Tag", "Tagger", "load")
+ADAPTERS, TAGGER = "hangtag.phi3v.adapters_phi3_v", "hangtag.prediction.tagger"
+# Where each public name is at home; it is imported when it is first asked for.
+HOMES = {
+    **dict.fromkeys(("adapted_layers", "add_lora", "load_adapter", "lora_config", "merge_adapter"), ADAPTERS),
+    **dict.fromkeys(("Tag", "Tagger", "load"), TAGGER),
+    "mask_pictures": "hangtag.phi3v.collating_phi3_v",
+}
+__all__ = list(HOMES)
 register_phi3v()
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        module = {"mask_pictures": "hangtag.phi3v.collating_phi3_v"}.get(name, "hangtag.phi3v.adapters_phi3_v")
-        return getattr(importlib.import_module("hangtag.prediction.tagger" if name in TAGGING else module), name)
+    if name in HOMES:
+        return getattr(importlib.import_module(HOMES[name]), name)
     if name == "__version__":
         from importlib import metadata
 

@@ -74,6 +74,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f"; there is: {', '.join(names)}" if names else ""
 
 
+def first_names(names: Iterable[str], most: int = 4) -> str:
+    """The first few of many names, and how many more there are: `a, b, c, d and 57 more`."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
 def first_line(error: BaseException) -> str:
     """What another library's error says, in one line; its class where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

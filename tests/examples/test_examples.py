@@ -17,7 +17,6 @@ from hangtag.examples.examples import (
     UsableRow,
     answer_tokens,
     chat_prompt,
-    pixel_crops,
     usable_rows,
 )
 
@@ -109,7 +108,7 @@ def test_crops_cut_together_equal_crops_cut_one_by_one(tiles):
     image_processor = tiny_processor(num_crops=9).image_processor
     canvases = [torch.randint(0, 256, (56 * h, 56 * w, 3), dtype=torch.uint8) for h, w in tiles]
     one_by_one = torch.cat([image_processor.canvas_to_pixel_values(each) for each in canvases])
-    assert torch.equal(pixel_crops(image_processor, canvases), one_by_one)
+    assert torch.equal(image_processor.canvases_to_pixel_values(canvases), one_by_one)
 
 
 def test_answers_hold_no_bos():

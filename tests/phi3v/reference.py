@@ -61,6 +61,14 @@ def padded(rows: Sequence[Sequence[int]], side: str) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
+def batch_image() -> dict[str, torch.Tensor]:
+    """A picture a row, padded on the left."""
+    cases = INDEX["forward"]["cases"]["batch_image"]["rows"]
+    rows = [[*row["prefix"], *[IMAGE] * row["n"], *row["suffix"]] for row in cases]
+    pixels, sizes = fpix(2, 3, [2, 3]), torch.tensor([[336, 336], [672, 336]])
+    return {**padded(rows, "left"), "pixel_values": pixels, "image_sizes": sizes}
+
+
 def tiny_config(**changes: Any) -> Phi3VConfig:
     """The tiny configuration of the recordings, with `changes`."""
     fields = json.loads((GOLDEN / "tiny_config.json").read_text())

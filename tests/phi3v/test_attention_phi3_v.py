@@ -10,20 +10,12 @@ from transformers import StaticCache, modeling_flash_attention_utils
 
 from hangtag.phi3v import Phi3VForCausalLM
 
-from .reference import IMAGE, INDEX, assert_near, fpix, image1, padded, rope32, text
+from .reference import INDEX, assert_near, batch_image, image1, rope32, text
 
 Build = Callable[..., Phi3VForCausalLM]
 Recorded = dict[str, torch.Tensor]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, g++")
 inductor_warns = pytest.mark.filterwarnings("ignore")  # an error inside the compiler would end it
-
-
-def batch_with_pictures() -> dict[str, torch.Tensor]:
-    """A picture a row, padded on the left."""
-    rows = INDEX["forward"]["cases"]["batch_image"]["rows"]
-    ids = [[*row["prefix"], *[IMAGE] * row["n"], *row["suffix"]] for row in rows]
-    sizes = torch.tensor([[336, 336], [672, 336]])
-    return {**padded(ids, "left"), "pixel_values": fpix(2, 3, [2, 3]), "image_sizes": sizes}
 
 
 def packed() -> tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]]]:
@@ -40,7 +32,7 @@ def packed() -> tuple[dict[str, torch.Tensor], list[dict[str, torch.Tensor]]]:
 def test_flex_attention(build: Build, recorded: Recorded) -> None:
     model = build({"": "flex_attention", "vision_config": "sdpa"})
     assert model.config._attn_implementation == "flex_attention"
-    assert_near(model(**batch_with_pictures()).logits[:, -8:], recorded["batch_image.logits_last8"])
+    assert_near(model(**batch_image()).logits[:, -8:], recorded["batch_image.logits_last8"])
 
 
 def test_flash_attention_says_what_it_lacks(build: Build) -> None:
@@ -106,7 +98,7 @@ def test_the_flash_path(flash_model: Build, recorded: Recorded) -> None:
     model = flash_model()
     selected = INDEX["forward"]["cases"]["image1"]["sel"]
     assert_near(model(**image1()).logits[0, selected], recorded["image1.logits_sel"])
-    assert_near(model(**batch_with_pictures()).logits[:, -8:], recorded["batch_image.logits_last8"])
+    assert_near(model(**batch_image()).logits[:, -8:], recorded["batch_image.logits_last8"])
     options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 300, "max_new_tokens": 20}
     generated = model.generate(**image1(), **options)
     assert generated[0, -20:].tolist() == INDEX["generate"]["phi35.image1"]["new"][0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import tiny_processor
+from conftest import tiny_model, tiny_processor
 from datasets import Dataset, Image
 from peft import LoraConfig
 from torch.distributed.device_mesh import init_device_mesh
@@ -25,12 +25,9 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 import hangtag
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM, Phi3VImageProcessor, Phi3VProcessor
-from hangtag.recipe import NanoSizes
-from hangtag.training.nano import nano_model
 
 from .reference import picture
 
-SIZES = NanoSizes(crop_size=56, vision_hidden=32, vision_layers=1, hidden=64, layers=2)
 QUESTION = "What is it?"
 
 
@@ -38,7 +35,7 @@ QUESTION = "What is it?"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small")
     processor = tiny_processor(num_crops=4)
-    model = nano_model(processor, SIZES, seed=0)
+    model = tiny_model(processor)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn(weight.shape))
@@ -171,7 +168,7 @@ def test_sharded_training_gathers_the_towers_weights_too(folder: Path, tmp_path:
     try:
         mesh = init_device_mesh("cpu", (1,))
         units = [module for module in sharded.modules() if type(module).__name__ in sharded._no_split_modules]
-        assert len(units) == SIZES.layers + 1
+        assert len(units) == sharded.config.num_hidden_layers + 1
         for module in [*units, sharded]:
             fully_shard(module, mesh=mesh)
         losses = [model(**inputs, labels=inputs["input_ids"]).loss for model in (whole, sharded)]

@@ -11,7 +11,21 @@ from safetensors.torch import load_file
 from hangtag.errors import ModelError
 from hangtag.phi3v import Phi3VForCausalLM, Phi3VImageProcessor
 
-from .reference import GOLDEN, IMAGE, INDEX, TOLERANCE, assert_near, fpix, image1, padded, picture, rope32, text, tids
+from .reference import (
+    GOLDEN,
+    IMAGE,
+    INDEX,
+    TOLERANCE,
+    assert_near,
+    batch_image,
+    fpix,
+    image1,
+    padded,
+    picture,
+    rope32,
+    text,
+    tids,
+)
 
 FORWARD = INDEX["forward"]["cases"]
 Build = Callable[..., Phi3VForCausalLM]
@@ -25,12 +39,6 @@ def image2() -> dict[str, torch.Tensor]:
         "pixel_values": fpix(2, 5, [3, 5]),
         "image_sizes": torch.tensor([[336, 672], [672, 672]]),
     }
-
-
-def batch_image(side: str = "left") -> dict[str, torch.Tensor]:
-    rows = [[*row["prefix"], *[IMAGE] * row["n"], *row["suffix"]] for row in FORWARD["batch_image"]["rows"]]
-    pixels, sizes = fpix(2, 3, [2, 3]), torch.tensor([[336, 336], [672, 336]])
-    return {**padded(rows, side), "pixel_values": pixels, "image_sizes": sizes}
 
 
 @torch.no_grad()

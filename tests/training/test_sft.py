@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from conftest import TINY, tiny_processor
+from conftest import TINY, tiny_model, tiny_processor
 from PIL import Image
 from torch.nn import functional
 
@@ -12,10 +12,9 @@ from hangtag.errors import HangtagError, OutputNotEmpty, RunError
 from hangtag.examples.examples import Collator, Examples, UsableRow
 from hangtag.files import Run, read_jsonl
 from hangtag.progress import silent
-from hangtag.recipe import NanoSizes, load_recipe
+from hangtag.recipe import load_recipe
 from hangtag.training.environment import environment, precision
 from hangtag.training.log import Log
-from hangtag.training.nano import nano_model
 from hangtag.training.sft import answer_loss, checkpoints
 from hangtag.training.train import train
 
@@ -29,10 +28,9 @@ def model_and_batch(tmp_path):
         Image.new("RGB", (56, 56), (200 * index, 90, 40)).save(tmp_path / f"{index}.png")
         rows.append(UsableRow({"title": title, "price": 10.0 + index}, tmp_path / f"{index}.png"))
     processor = tiny_processor()
-    sizes = NanoSizes(crop_size=56, vision_hidden=32, vision_layers=1, hidden=64, layers=2)
     examples = Examples(rows, processor, TAG, "What is it?")
     batch = Collator(processor.image_processor, processor.tokenizer.pad_token_id)(list(examples))
-    model = nano_model(processor, sizes, 0)
+    model = tiny_model(processor)
     for parameter in model.parameters():  # some begin at zero, where no gradient would get past them
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)

@@ -193,19 +193,6 @@ class Collator:
             "input_ids": torch.tensor(ids),
             "attention_mask": torch.tensor(mask),
             "labels": torch.tensor(labels),
-            "pixel_values": pixel_crops(self.image_processor, canvases),
+            "pixel_values": self.image_processor.canvases_to_pixel_values(canvases),
             "image_sizes": torch.tensor([each.canvas_HW3.shape[:2] for each in examples]),
         }
-
-
-def pixel_crops(image_processor: Phi3VImageProcessor, canvases: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The crops of all canvases one after another, C3SS float32; canvases of one size are cut together."""
-    by_size: dict[torch.Size, list[int]] = {}
-    for index, canvas_HW3 in enumerate(canvases):
-        by_size.setdefault(canvas_HW3.shape, []).append(index)
-    crops: list[torch.Tensor] = [torch.empty(0)] * len(canvases)
-    for indices in by_size.values():
-        together = image_processor.canvas_to_pixel_values(torch.stack([canvases[index] for index in indices]))
-        for index, crops_C3SS in zip(indices, together, strict=True):
-            crops[index] = crops_C3SS
-    return torch.cat(crops)

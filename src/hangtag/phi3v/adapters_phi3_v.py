@@ -21,14 +21,15 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 from transformers.utils import cached_file
 
-from hangtag.errors import ModelError, first_line
+from hangtag.errors import ModelError, first_line, first_names
+from hangtag.phi3v.checkpoint_phi3_v import tensor_problems
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.modeling_phi3_v import Phi3VForCausalLM
 
 DECODER_LAYERS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
 PROJECTOR_LAYERS = ("img_projection.0", "img_projection.2")
 CLIP_LAYERS = (*(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2")
-SHOWN = 4
+PARTS = {"decoder": DECODER_LAYERS, "projector": PROJECTOR_LAYERS, "clip": CLIP_LAYERS}
 
 
 def adaptable_layers(config: Phi3VConfig) -> dict[str, list[str]]:
@@ -67,11 +68,10 @@ def lora_config(
         ModelError: no part, or one that does not exist.
     """
     chosen = dict.fromkeys(parts)
-    unknown = [part for part in chosen if part not in adaptable_layers(config)]
+    unknown = [part for part in chosen if part not in PARTS]
     if unknown or not chosen:
-        raise ModelError(f"there is no part {', '.join(unknown) or 'named'}; choose of decoder, projector, clip")
-    names = {"decoder": DECODER_LAYERS, "projector": PROJECTOR_LAYERS, "clip": CLIP_LAYERS}
-    targets = [name.removeprefix("self_attn.").removeprefix("mlp.") for part in chosen for name in names[part]]
+        raise ModelError(f"there is no part {', '.join(unknown) or 'named'}; choose of {', '.join(PARTS)}")
+    targets = [name.removeprefix("self_attn.").removeprefix("mlp.") for part in chosen for name in PARTS[part]]
     if "clip" in chosen:
         unused = range(config.vision_layers, config.vision_config.num_hidden_layers)
         options["exclude_modules"] = [f"encoder.layers.{n}.{name}" for n in unused for name in CLIP_LAYERS]
@@ -144,9 +144,8 @@ def add_lora(
     """
     parts = tuple(parts)
     adapted = get_peft_model(model, lora_config(model.config, rank, alpha, dropout, parts, **options))
-    carrying = set(_adapted(adapted))
     known = adaptable_layers(model.config)
-    _refuse_missed({part: known[part] for part in parts}, carrying)
+    _refuse_missed({part: known[part] for part in parts}, set(_adapted(adapted)))
     if not quiet:
         print(adapted_layers(adapted), file=sys.stderr)
     return adapted
@@ -207,10 +206,7 @@ def _refuse_missed(expected: dict[str, list[str]], carrying: set[str]) -> None:
     for part, names in expected.items():
         missed = [name for name in names if name not in carrying]
         if missed:
-            more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
-            problems.append(
-                f"{part}: {len(missed)} of {len(names)} layers carry no adapter ({', '.join(missed[:SHOWN])}{more})"
-            )
+            problems.append(f"{part}: {len(missed)} of {len(names)} layers carry no adapter ({first_names(missed)})")
     if problems:
         raise ModelError("; ".join(problems) + "; take target_modules from hangtag.lora_config")
 
@@ -233,11 +229,9 @@ def _check_weights(adapted: PeftModel, file: str) -> None:
     expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))  # "auto" would ask the hub
     # PEFT itself adds whole embeddings to the file where the vocabulary was changed.
     whole = {name for name in there ^ expected if name.endswith(("embed_tokens.weight", "lm_head.weight"))}
-    missing, unknown = sorted(expected - there - whole), sorted(there - expected - whole)
-    kinds = [(missing, "missing"), (unknown, "unknown")]
-    named = [f"{len(names)} tensors {what}: {', '.join(names[:SHOWN])}" for names, what in kinds if names]
-    if named:
-        raise ModelError(f"{file} is no adapter of this model: {'; '.join(named)}")
+    problems = tensor_problems(expected - there - whole, there - expected - whole)
+    if problems:
+        raise ModelError(f"{file} is no adapter of this model: {'; '.join(problems)}")
 
 
 def _adapted(model: nn.Module) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers.modeling_utils import PreTrainedModel
 
-from hangtag.errors import ModelError
-
-SHOWN = 4  # names in a message; a damaged checkpoint can lack hundreds
+from hangtag.errors import ModelError, first_names
 
 
 class Phi3VCheckpointMixin(PreTrainedModel):
@@ -86,22 +84,16 @@ def _without_report() -> Iterator[None]:
 
 
 def _problems(info: dict[str, Any], lenient: bool) -> list[str]:
-    """What does not fit, kind by kind, with the first names of each."""
+    """What transformers found not to fit."""
     mismatched = {} if lenient else {name: shapes for name, *shapes in info["mismatched_keys"]}
-    shapes = [
-        f"{name} is {list(found)}, not {list(expected)}" for name, (found, expected) in sorted(mismatched.items())
-    ]
-    kinds = [
-        ("missing", sorted(info["missing_keys"])),
-        ("unknown", sorted(info["unexpected_keys"])),
-        ("of another shape", shapes),
-    ]
-    return [f"{len(names)} tensors {kind}: {_first(names)}" for kind, names in kinds if names]
+    shapes = [f"{name} is {list(found)}, not {list(expected)}" for name, (found, expected) in mismatched.items()]
+    return tensor_problems(info["missing_keys"], info["unexpected_keys"], shapes)
 
 
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def tensor_problems(missing: Iterable[str], unknown: Iterable[str], shapes: Iterable[str] = ()) -> list[str]:
+    """A clause for each way in which tensors do not fit, with the first names."""
+    kinds = {"missing": sorted(missing), "unknown": sorted(unknown), "of another shape": sorted(shapes)}
+    return [f"{len(names)} tensors {kind}: {first_names(names)}" for kind, names in kinds.items() if names]
 
 
 def _damaged(folder: Any, error: SafetensorError) -> str:
@@ -118,4 +110,4 @@ def _damaged(folder: Any, error: SafetensorError) -> str:
     return f"{named} cannot be read ({error}); the file is damaged or was not copied whole, get it again"
 
 
-__all__ = ["Phi3VCheckpointMixin"]
+__all__ = ["Phi3VCheckpointMixin", "tensor_problems"]

@@ -1,10 +1,17 @@
-"""Other libraries' collators, made right for this model's labels."""
+"""Labels: picture places are never a target, in this model's own loss and in other libraries' collators."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 IGNORED_LABEL = -100
+
+
+def without_picture_places(labels: torch.Tensor, image_token_id: int) -> torch.Tensor:
+    """Labels in which no picture place is a target."""
+    return labels.masked_fill(labels == image_token_id, IGNORED_LABEL)
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class PictureMaskingCollator:
 
     def __call__(self, examples: Any) -> dict[str, Any]:
         batch = self.collator(examples)
-        batch["labels"] = batch["labels"].masked_fill(batch["labels"] == self.image_token_id, IGNORED_LABEL)
+        batch["labels"] = without_picture_places(batch["labels"], self.image_token_id)
         return batch
 
 
@@ -33,4 +40,4 @@ def mask_pictures(collator: Callable[[Any], dict[str, Any]], processor: Any) -> 
     return PictureMaskingCollator(collator, processor.image_token_id)
 
 
-__all__ = ["PictureMaskingCollator", "mask_pictures"]
+__all__ = ["IGNORED_LABEL", "PictureMaskingCollator", "mask_pictures", "without_picture_places"]

@@ -164,21 +164,31 @@ class Phi3VGenerationMixin(GenerationMixin):
         self, input_ids: torch.Tensor, left: int, crop_features: torch.Tensor, image_sizes: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The pictures whose places are among the last `left` tokens; those before are in the cache already."""
-        vision, place = self.model.vision_embed_tokens, self.config.image_token_id
-        grids = vision.grids(image_sizes)
-        tokens = [vision.num_tokens(*grid) for grid in grids]
         kept, picture = [], 0
-        for row, count in enumerate(images_per_row(input_ids, tokens, place)):
-            cached = int((input_ids[row, : input_ids.shape[1] - left] == place).sum())
+        tokens, per_row = self._pictures_of_rows(input_ids, image_sizes)
+        for row, count in enumerate(per_row):
+            cached = int((input_ids[row, : input_ids.shape[1] - left] == self.config.image_token_id).sum())
             for index in range(picture, picture + count):
                 cached -= tokens[index]
                 if cached < 0:
                     kept.append(index)
             picture += count
-        if not kept:
-            return None, None
-        crops = crop_features.split([1 + rows * columns for rows, columns in grids])
-        return torch.cat([crops[index] for index in kept]), image_sizes[kept]
+        return self._take_pictures(kept, crop_features, image_sizes) if kept else (None, None)
+
+    def _pictures_of_rows(self, input_ids: torch.Tensor, image_sizes: torch.Tensor) -> tuple[list[int], list[int]]:
+        """How many tokens each picture takes, and how many pictures each row holds."""
+        vision = self.model.vision_embed_tokens
+        tokens = [vision.num_tokens(*grid) for grid in vision.grids(image_sizes)]
+        return tokens, images_per_row(input_ids, tokens, self.config.image_token_id)
+
+    def _take_pictures(
+        self, order: list[int], crop_features: torch.Tensor, image_sizes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features and sizes of the pictures named, in that order."""
+        crops = crop_features.split(
+            [1 + rows * columns for rows, columns in self.model.vision_embed_tokens.grids(image_sizes)]
+        )
+        return torch.cat([crops[index] for index in order]), image_sizes[order]
 
     def _expand_inputs_for_generation(
         self,
@@ -194,15 +204,11 @@ class Phi3VGenerationMixin(GenerationMixin):
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
         if features is not None and sizes is not None and rows is not None and expand_size > 1:
-            vision = self.model.vision_embed_tokens
-            grids = vision.grids(sizes)
-            tokens = [vision.num_tokens(*grid) for grid in grids]
-            crops = features.split([1 + height * width for height, width in grids])
             order: list[int] = []
-            for count in images_per_row(rows, tokens, self.config.image_token_id):
+            for count in self._pictures_of_rows(rows, sizes)[1]:
                 first = len(order) // expand_size
                 order += list(range(first, first + count)) * expand_size
-            features, sizes = torch.cat([crops[index] for index in order]), sizes[order]
+            features, sizes = self._take_pictures(order, features, sizes)
         return input_ids, {**model_kwargs, "crop_features": features, "image_sizes": sizes}
 
 

@@ -25,6 +25,7 @@ from hangtag.phi3v.pixels_phi3_v import (
     OPENAI_CLIP_STD,
     ViewSources,
     canvas_to_crops,
+    canvases_to_crops,
     fill_normalised_tiles,
     fill_tiles,
 )
@@ -162,6 +163,11 @@ class Phi3VImageProcessor(BaseImageProcessor):
         canvas_N3HW = canvas.view(-1, *canvas.shape[-3:]).permute(0, 3, 1, 2)
         crops = canvas_to_crops(canvas_N3HW, self.crop_size, self.image_mean, self.image_std)
         return crops if canvas.ndim == 4 else crops[0]
+
+    def canvases_to_pixel_values(self, canvases: Sequence[torch.Tensor]) -> torch.Tensor:
+        """As `canvas_to_pixel_values` of canvases [H, W, 3] of any sizes, one after another: float32 [C, 3, S, S]."""
+        canvases_3HW = [canvas.permute(2, 0, 1) for canvas in canvases]
+        return canvases_to_crops(canvases_3HW, self.crop_size, self.image_mean, self.image_std)
 
     def preprocess(
         self,

@@ -22,12 +22,11 @@ from transformers.utils.output_capturing import capture_outputs
 
 from hangtag.errors import ModelError
 from hangtag.phi3v.checkpoint_phi3_v import Phi3VCheckpointMixin
+from hangtag.phi3v.collating_phi3_v import IGNORED_LABEL, without_picture_places
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.generation_phi3_v import Phi3VGenerationMixin
 from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, flash_lengths, packed_lengths
 from hangtag.phi3v.vision_phi3_v import Phi3VImageEmbedding, images_per_row
-
-IGNORED_LABEL = -100
 
 
 def keep_positions(tensor_BT: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:
@@ -288,7 +287,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, Phi3VGenerationMixin):
         logits = self.lm_head(keep_positions(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:
-            targets_BT = labels.masked_fill(labels == self.config.image_token_id, IGNORED_LABEL)
+            targets_BT = without_picture_places(labels, self.config.image_token_id)
             targets_BT = nn.functional.pad(targets_BT, (0, 1), value=IGNORED_LABEL)[:, 1:]
             loss = self.loss_function(
                 logits=logits,

@@ -49,6 +49,24 @@ def canvas_to_crops(
     return torch.cat([overview_N3SS[:, None], tiles_NT3SS], dim=1)
 
 
+def canvases_to_crops(
+    canvases_3HW: Sequence[torch.Tensor],
+    side: int,
+    mean: Sequence[float] = OPENAI_CLIP_MEAN,
+    std: Sequence[float] = OPENAI_CLIP_STD,
+) -> torch.Tensor:
+    """Normalised crops of canvases of any sizes, one after another [C, 3, S, S]; those of one size are cut together."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for index, canvas in enumerate(canvases_3HW):
+        by_size.setdefault(canvas.shape, []).append(index)
+    crops = list(canvases_3HW)
+    for same in by_size.values():
+        together = canvas_to_crops(torch.stack([canvases_3HW[index] for index in same]), side, mean, std)
+        for index, each in zip(same, together, strict=True):
+            crops[index] = each
+    return torch.cat(crops)
+
+
 def global_view(pixels_N3HW: torch.Tensor, side: int) -> torch.Tensor:
     """The whole canvas as one crop [N, 3, S, S]: bicubic, not antialiased, not clamped."""
     return F.interpolate(pixels_N3HW, size=(side, side), mode="bicubic", align_corners=False)
@@ -66,14 +84,11 @@ def tiles_to_crops(tiles_T3SS: torch.Tensor, grids: Sequence[tuple[int, int]]) -
     """
     side = tiles_T3SS.shape[-1]
     by_picture = tiles_T3SS.split([rows * columns for rows, columns in grids])
-    crops: list[torch.Tensor] = [tiles_T3SS] * len(grids)
-    for rows, columns in set(grids):
-        same = [index for index, grid in enumerate(grids) if grid == (rows, columns)]
-        tiles = torch.stack([by_picture[index] for index in same]).view(len(same), rows, columns, 3, side, side)
-        canvases = tiles.permute(0, 3, 1, 4, 2, 5).reshape(len(same), 3, rows * side, columns * side)
-        for index, each in zip(same, canvas_to_crops(canvases, side), strict=True):
-            crops[index] = each
-    return torch.cat(crops)
+    canvases = [
+        tiles.view(rows, columns, 3, side, side).permute(2, 0, 3, 1, 4).reshape(3, rows * side, columns * side)
+        for tiles, (rows, columns) in zip(by_picture, grids, strict=True)
+    ]
+    return canvases_to_crops(canvases, side)
 
 
 def fill_tiles(planes: Sequence[Bytes], side: int, out_T3SS: Bytes) -> None:

@@ -5,8 +5,6 @@ begins with its own BOS, which the published models were trained with. Where the
 `image_token_id` (the tokenizer's `<|image|>`, 32044) stands, once per picture feature.
 """
 
-import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
 from hangtag.errors import ModelError
+from hangtag.files import read_json, write_json
 from hangtag.phi3v.configuration_phi3_v import CLIP_LARGE_336, published_code
 from hangtag.phi3v.image_processing_phi3_v import Phi3VImageProcessor
 from hangtag.phi3v.pictures_phi3_v import flatten
@@ -79,34 +78,24 @@ class Phi3VProcessor(ProcessorMixin):
         folder = Path(save_directory)
         super().save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
-        edits = {
-            "processor_config.json": lambda fields: {"processor_class": fields["processor_class"]},
-            "preprocessor_config.json": lambda fields: {
-                **fields,
-                "do_convert_rgb": True,
-                "processor_class": type(self).__name__,
-            },
-            "tokenizer_config.json": self._published_tokenizer_config,
-            "tokenizer.json": _with_merges_of_old,
-        }
-        code = {"AutoProcessor": "processing_phi3_v.Phi3VProcessor"}
+        names = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "tokenizer.json")
+        processor, preprocessor, tokenizer_config, tokenizer = (read_json(folder / name) for name in names)
+        processor = {"processor_class": processor["processor_class"]}
+        preprocessor.update(processor, do_convert_rgb=True)
         if self.image_processor.crop_size == CLIP_LARGE_336["image_size"]:
-            published = {
-                "processor_config.json": published_code(**code),
-                "preprocessor_config.json": published_code(
-                    **code, AutoImageProcessor="processing_phi3_v.Phi3VImageProcessor"
-                ),
-            }
-        else:
-            published = {}
-        for name, edit in edits.items():
-            fields = edit(json.loads((folder / name).read_text()))
-            if name in published:
-                fields["auto_map"] = published[name]
-            _write_json(folder / name, fields, indent=None if name == "tokenizer.json" else 2)
+            code = published_code(
+                AutoProcessor="processing_phi3_v.Phi3VProcessor",
+                AutoImageProcessor="processing_phi3_v.Phi3VImageProcessor",
+            )
+            processor["auto_map"] = {"AutoProcessor": code["AutoProcessor"]}
+            preprocessor["auto_map"] = code
+        tokenizer_config = self._published_tokenizer_config(tokenizer_config)
+        written = (processor, preprocessor, tokenizer_config, _with_merges_of_old(tokenizer))
+        for name, fields in zip(names, written, strict=True):
+            write_json(folder / name, fields)
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
-        return [str(folder / name) for name in edits]
+        return [str(folder / name) for name in names]
 
     def _published_tokenizer_config(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Without what only this release of transformers knows; as a class that takes tokenizer.json as it is."""
@@ -186,7 +175,7 @@ class Phi3VProcessor(ProcessorMixin):
         )
         text_options, image_options = options["text_kwargs"], options["images_kwargs"]
         return_tensors = text_options.pop("return_tensors", None)
-        options_continue = text_options.get("add_special_tokens") is False
+        without_bos = text_options.get("add_special_tokens") is False
         image_options.pop("return_tensors", None)
         texts = [text] if isinstance(text, str) else list(text)
         rows = self._images_by_row(texts, images, batched=not isinstance(text, str))
@@ -205,7 +194,7 @@ class Phi3VProcessor(ProcessorMixin):
         for row, order in enumerate(orders):
             mine, counts = counts[: len(order)], counts[len(order) :]
             by_number = [mine[order.index(number)] for number in range(len(order))]
-            continued = options_continue and not texts[row].startswith(BEGINNINGS)
+            continued = without_bos and not texts[row].startswith(BEGINNINGS)
             input_ids.append(self.prompt_ids(texts[row], by_number, row, continued))
         return BatchFeature(data={**self._pad(input_ids, text_options, return_tensors), **data})
 
@@ -267,13 +256,6 @@ def _with_merges_of_old(tokenizer: dict[str, Any]) -> dict[str, Any]:
     if merges and all(" " not in part for merge in merges for part in merge):
         model["merges"] = [" ".join(merge) for merge in merges]
     return tokenizer
-
-
-def _write_json(path: Path, fields: dict[str, Any], indent: int | None) -> None:
-    """Written beside and renamed, so that a reader never sees half a file."""
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
-    whole.write_text(json.dumps(fields, indent=indent, sort_keys=indent is not None, ensure_ascii=False) + "\n")
-    whole.replace(path)
 
 
 __all__ = ["Phi3VProcessor"]
