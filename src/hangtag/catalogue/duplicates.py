@@ -10,7 +10,8 @@ duplicates when everything else is alike, which is what a split must not divide.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,17 @@ def picture_hash(image: Image.Image) -> str:
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 
-def near_duplicates(hashes: Sequence[str], distance: int = DISTANCE) -> list[tuple[int, int, int]]:
+def near_duplicates(
+    hashes: Sequence[str], distance: int = DISTANCE, progress: Callable[[int, int], Any] | None = None
+) -> list[tuple[int, int, int]]:
     """Pairs (i, j, bits that differ), i < j, of places in `hashes` with at most `distance` differing bits.
 
     All are compared with all, which takes 100,000 different hashes about half a minute on two cores. Of the pairs
     found only so many are given that they hold every group together: N like pictures make N - 1 pairs, not N * N / 2.
     An empty hash is like nothing.
+
+    Args:
+        progress: called with hashes compared with all others, and all.
     """
     first: dict[str, int] = {}
     pairs = [(first[each], at, 0) for at, each in enumerate(hashes) if each and first.setdefault(each, at) != at]
@@ -58,6 +64,8 @@ def near_duplicates(hashes: Sequence[str], distance: int = DISTANCE) -> list[tup
             for place in _joining(rows + top, columns + left, group):
                 i, j = rows[place], columns[place]
                 pairs.append((places[top + i], places[left + j], int(bits[i, j])))
+        if progress is not None:
+            progress(min(top + _BLOCK, len(places)), len(places))
     return sorted(pairs)
 
 
