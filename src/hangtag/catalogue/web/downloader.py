@@ -33,7 +33,7 @@ from hangtag.catalogue.web.responses import (
 from hangtag.catalogue.web.robots import AGENT, MOST_BYTES, Rules, robots_url
 
 _LARGE, _LARGE_AT_ONCE = 1_000_000, 4  # bytes; with this the memory is bounded, whatever servers send
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before the second try, and before any
+_LONGEST_WAIT = 30.0  # seconds before a try that no server asked to put off
 _MOST_WAITS = 10
 _DEAF = 3
 """Rounds of requests without any answer after which a host counts as down; twice as many if it ever answered."""
@@ -43,9 +43,9 @@ _DEAF = 3
 class Limits:
     """How servers are treated. Times in seconds.
 
-    `retries` are tries after the first; `longest_wait` is the longest Retry-After that is waited for. `first_byte` is
-    also the longest silence between two parts of a body; of a host that is known to answer sooner, less is waited for
-    (`hosts.Host.patience`). `whole` is from the request to the last byte.
+    `retries` are tries after the first, the second after about `first_wait`; `longest_wait` is the longest Retry-After
+    that is waited for. `first_byte` is also the longest silence between two parts of a body; of a host that is known
+    to answer sooner, less is waited for (`hosts.Host.patience`). `whole` is from the request to the last byte.
     """
 
     per_host: int = 8
@@ -54,6 +54,7 @@ class Limits:
     first_byte: float = 15.0
     whole: float = 60.0
     retries: int = 2
+    first_wait: float = 0.5
     redirects: int = 5
     longest_wait: float = 120.0
     max_bytes: int = 50_000_000
@@ -222,7 +223,7 @@ class _Downloader:
         """Seconds until the next try: as the server asks, else twice as long each time, give or take half."""
         if failure.wait:
             return failure.wait * random.uniform(1.0, 1.1)
-        return min(_FIRST_WAIT * 2 ** (job.attempts - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.5)
+        return min(self._limits.first_wait * 2 ** (job.attempts - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.5)
 
     async def _close_if_idle(self, host: Host) -> None:
         if self._schedule.idle(host) and (pool := self._pools.pop(host.name, None)) is not None:
