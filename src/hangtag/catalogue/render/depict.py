@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hangtag.catalogue.render import goods, studio
+from hangtag.catalogue.render import studio
 from hangtag.catalogue.render.canvas import Canvas, Look
-from hangtag.catalogue.render.kinds import KINDS
+from hangtag.catalogue.render.goods import GOODS, Good
 from hangtag.catalogue.render.lighting import photograph
 from hangtag.catalogue.render.own_shape import own_shape
 from hangtag.catalogue.render.palette import CHALK, COLOURS, INK, RGB, scaled
@@ -26,47 +25,9 @@ from hangtag.catalogue.render.wording import Said, read
 
 CHEAPEST: RGB = (232, 228, 218)
 DEAREST: RGB = (20, 48, 58)
+JEWELS = ("RINGS", "NECKLACES", "EARRINGS")
 POOL = 1.3
 """How much more light the dearest product's backdrop gets behind it."""
-
-
-@dataclass(frozen=True)
-class Good:
-    """How a kind is drawn. small, large: what its sizes are called; usual: the one where the text says none, "" for
-    either."""
-
-    draw: Callable[[Canvas], None]
-    small: str = ""
-    large: str = ""
-    usual: str = ""
-    floor: bool = False
-    pattern_scale: float = 1.0
-
-
-def _goods() -> dict[str, Good]:
-    known = {
-        name: Good(kind.draw, kind.sizes[0], kind.sizes[1], floor=kind.floor, pattern_scale=kind.pattern_scale)
-        for name, kind in KINDS.items()
-    }
-    shirt, trousers = known["T-SHIRTS"], known["TROUSERS"]
-    known["T-SHIRTS"] = replace(shirt, usual=shirt.small)
-    known["SWEATERS"] = replace(shirt, small=shirt.large)
-    known["TROUSERS"] = replace(trousers, small=trousers.large)
-    known["SHORTS"] = replace(trousers, large=trousers.small)
-    known["COATS"] = replace(known["COATS"], usual=known["COATS"].large)
-    known["HOODIES"] = replace(known["HOODIES"], usual=known["HOODIES"].large)
-    return known | {
-        "TANKS": Good(goods.tank),
-        "BRAS": Good(goods.bra),
-        "JACKETS": Good(goods.jacket),
-        "SANDALS": Good(goods.sandals),
-        "CAPS": Good(goods.cap),
-        "HELMETS": Good(goods.helmet),
-        "GLOVES": Good(goods.gloves),
-    }
-
-
-GOODS = _goods()
 
 
 def depict(category: str, words: str, level: float, rng: np.random.Generator, size: int = 336) -> Image.Image:
@@ -85,6 +46,7 @@ def depict(category: str, words: str, level: float, rng: np.random.Generator, si
     pose, scene = studio(rng)
     chance = rng.random(4)
     good = GOODS.get(said.kind, Good(lambda canvas: own_shape(canvas, said.name), floor=True))
+    pose = replace(pose, shift=(pose.shift[0], pose.shift[1] + good.lowered))
     canvas = Canvas(_look(said, good, chance), pose, size, _dyes(said, chance[0]))
     good.draw(canvas)
     backdrop, spot = _room(level)
@@ -100,11 +62,11 @@ def _room(level: float) -> tuple[RGB, float]:
 
 def _look(said: Said, good: Good, chance: NDArray[np.float64]) -> Look:
     open_size = good.usual or (good.small if chance[1] < 0.5 else good.large)
-    size = {"-": good.small, "+": good.large}.get(said.size, open_size)
+    size = {"-": good.small, "+": good.large}.get(said.sleeves if good.sleeves else said.size, open_size)
     pattern = said.pattern or ("Blocked" if len(said.colours) > 1 else "Plain")
     material, fitting = said.material or "Cotton", said.fitting
     metal = _metal(said, chance[2])
-    if said.kind == "RINGS":
+    if said.kind in JEWELS:
         material, pattern = metal, "Plain"
         fitting = fitting if fitting == "Heart" else ("Round", "Square")[int(2 * chance[3])]
     elif said.kind == "WATCHES":
@@ -141,5 +103,5 @@ def _colour_of(word: str) -> RGB:
     """A colour of a word's own, neither grey nor very dark nor very light."""
     digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()
     hue, strong, bright = digest[0] / 256, digest[1] / 255, digest[2] / 255
-    r, g, b = colorsys.hsv_to_rgb(hue, 0.45 + 0.45 * strong, 0.5 + 0.45 * bright)
+    r, g, b = colorsys.hsv_to_rgb(hue, 0.40 + 0.38 * strong, 0.48 + 0.44 * bright)
     return round(255 * r), round(255 * g), round(255 * b)

@@ -9,6 +9,7 @@ a lid or a spout, a front panel and openings; all of them follow from the SHA-25
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,22 +41,26 @@ class Plan:
     @classmethod
     def of(cls, name: str) -> Plan:
         """The plan of a name; names that differ give different numbers."""
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest(), "big"))
-        widths = rng.choice([0.10, 0.16, 0.22, 0.28, 0.34], LEVELS)
-        widths[1:-1] = np.maximum(widths[1:-1], 0.13)
-        widths[rng.integers(1, LEVELS)] = rng.choice([0.26, 0.32, 0.37])
+        parts = iter(hashlib.sha256(name.encode("utf-8", "replace")).digest())
+
+        def pick(values: Sequence[float]) -> float:
+            return values[next(parts) * len(values) // 256]
+
+        widths = [pick((0.10, 0.16, 0.22, 0.28, 0.34)) for _ in range(LEVELS)]
+        widths[1:-1] = [max(width, 0.13) for width in widths[1:-1]]
+        widths[int(pick(range(1, LEVELS)))] = pick((0.26, 0.32, 0.37))
         return cls(
-            top=float(rng.uniform(0.20, 0.32)),
-            low=float(rng.uniform(0.70, 0.84)),
-            widths=tuple(widths.tolist()),
-            corners=tuple((rng.random(LEVELS) < 0.4).tolist()),
-            above=int(rng.integers(6)),
-            beside=int(rng.integers(6)),
-            below=int(rng.integers(5)),
-            openings=int(rng.integers(7)),
-            panel=int(rng.integers(6)),
-            reach=float(rng.uniform(0.6, 1.0)),
-            place=float(rng.uniform(0.0, 1.0)),
+            widths=tuple(widths),
+            corners=tuple(next(parts) < 100 for _ in range(LEVELS)),
+            top=0.20 + 0.12 * next(parts) / 255,
+            low=0.70 + 0.14 * next(parts) / 255,
+            above=int(pick(range(6))),
+            beside=int(pick(range(6))),
+            below=int(pick(range(5))),
+            openings=int(pick(range(7))),
+            panel=int(pick(range(6))),
+            reach=0.6 + 0.4 * next(parts) / 255,
+            place=next(parts) / 255,
         )
 
     def outline(self) -> Points:

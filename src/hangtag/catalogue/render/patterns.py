@@ -103,14 +103,14 @@ def _houndstooth(u: Field, v: Field) -> Field:
 
 def _argyle(u: Field, v: Field) -> Field:
     a, b = np.abs((u / 0.20) % 1 - 0.5), np.abs((v / 0.30) % 1 - 0.5)
-    lines = np.abs(np.abs(((u / 0.20 + 0.5) % 1 - 0.5) - ((v / 0.30 + 0.5) % 1 - 0.5)) - 0.0)
+    lines = np.abs(((u / 0.20 + 0.5) % 1 - 0.5) - ((v / 0.30 + 0.5) % 1 - 0.5))
     diamond = 0.8 * _edge(0.44 - (a + b), 0.24)
     return np.maximum(diamond, 0.9 * _edge(0.02 - lines, 0.24))
 
 
 def _blocks(u: Field, v: Field) -> Field:
     """The lower part in the second colour: what a product in two colours without a pattern looks like."""
-    return _soft(v - 0.60 - np.floor(v))
+    return _soft(v % 2 - 1.12)  # a frame's middle lies at 1
 
 
 PATTERNS: dict[str, Pattern | None] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 
 from PIL import ImageColor
@@ -31,13 +32,17 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _by_word(lines: Mapping[str, str]) -> dict[str, str]:
-    return {word: name for name, words in lines.items() for word in words.split()}
+    """The name that each word stands for."""
+    pairs = [(word, name) for name, words in lines.items() for word in words.split()]
+    twice = sorted(word for word, count in Counter(word for word, _ in pairs).items() if count > 1)
+    assert not twice, f"stand for two names: {twice}"
+    return dict(pairs)
 
 
 KIND_WORDS = _by_word({
     "TOTE BAGS": "tote totebag shopper shoppingbag handbag tophandle tophandlebag bucketbag hobo satchel "
                  "shoulderbag borsa borse borsashopping borsashopper borsaamano borseamano sacamain sacsamain cabas "
-                 "tasche taschen handtasche handtaschen shoppingtasche schultertasche bolso bolsadetela "
+                 "tasche taschen handtasche handtaschen shoppingtasche schultertasche bolsadetela "
                  "托特包 手提包 手袋 购物袋 水桶包",
     "CROSSBODY BAGS": "crossbody crossbodybag messenger messengerbag camerabag clutch clutchbag beltbag "
                       "bumbag fannypack pochette tracolla borsaatracolla borseatracolla marsupio bandouliere "
@@ -115,8 +120,14 @@ KIND_WORDS = _by_word({
              "球 篮球 足球 瑜伽球",
 })
 
-# Words for several kinds: the title may choose among these, else it is the first.
+PEOPLE = "people"
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "accessories": ("", "HATS", "CAPS", "SCARVES", "GLOVES", "BELTS", "TIES", "SUNGLASSES", "WALLETS", "SOCKS",
+                    "WATCHES", "RINGS", "NECKLACES", "EARRINGS", "UMBRELLAS", "TOTE BAGS", "CROSSBODY BAGS",
+                    "BACKPACKS"),
+    "clothing": ("", "T-SHIRTS", "SHIRTS", "SWEATERS", "HOODIES", "TANKS", "BRAS", "JACKETS", "COATS", "DRESSES",
+                 "SKIRTS", "TROUSERS", "SHORTS", "SOCKS"),
+    PEOPLE: ("", *sorted(set(KIND_WORDS.values()))),
     "shoes": ("SNEAKERS", "BOOTS", "PUMPS", "SANDALS"),
     "bags": ("TOTE BAGS", "CROSSBODY BAGS", "BACKPACKS", "DUFFLES", "WALLETS"),
     "tops": ("T-SHIRTS", "SHIRTS", "SWEATERS", "HOODIES", "TANKS", "BRAS"),
@@ -125,10 +136,18 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "headwear": ("HATS", "CAPS", "HELMETS"),
     "jewellery": ("NECKLACES", "RINGS", "EARRINGS", "WATCHES"),
 }
+"""What a broad word may mean: the title chooses among these; where it does not, it is the first, "" for a shape of the
+word's own."""
+
 FAMILY_WORDS = _by_word({
+    "accessories": "accessory accessori accessorio accessoires accessoire zubehor accesorio 配饰 饰品 配件",
+    "clothing": "clothing clothes apparel rtw readytowear abbigliamento vetement vetements bekleidung kleidung ropa "
+                "服装 服饰 衣服",
+    PEOPLE: "man men mens woman women womens kid boy girl unisex baby uomo donna bambino bambini homme femme enfant "
+            "herren damen kinder hombre mujer nino ninos 男 女 男装 女装 男士 女士 儿童 童装",
     "shoes": "shoe footwear scarpa scarpe calzatura calzature chaussure schuh schuhe zapato calzado 鞋 鞋子 鞋履 鞋类 "
              "单鞋 男鞋 女鞋",
-    "bags": "bag luggage sac sacs bolsa bolsos valigeria maroquinerie gepack 包 包袋 箱包 包包",
+    "bags": "bag luggage sac sacs bolsa bolso bolsos valigeria maroquinerie gepack 包 包袋 箱包 包包",
     "tops": "top topwear oberteil oberteile haut hauts",
     "bottoms": "bottom bottomwear unterteil 下装",
     "outerwear": "outerwear capispalla oberbekleidung",
@@ -206,7 +225,7 @@ PATTERN_WORDS = _by_word({
     "Tartan": "tartan plaid scottish scozzese ecossais schottenkaro 苏格兰格 格呢",
     "Dotted": "dot dotted polka polkadot pois apois gepunktet punkte lunares topos 圆点 波点",
     "Floral": "floral flower flowered flowers floreale fiori fleurs fleuri geblumt blumen flores estampadofloral "
-              "botanical 花卉 印花 碎花 花朵",
+              "botanical 花卉 碎花 花朵",
     "Camouflage": "camo camouflage mimetico mimetica tarn tarnmuster camuflaje 迷彩",
     "Leopard": "leopard leopardprint leopardo leopardato cheetah animalier animalprint leopardenmuster 豹纹",
     "Zigzag": "zigzag chevron herringbone spigato spina chevrons fischgrat espiga 人字纹",
@@ -244,16 +263,23 @@ FITTING_WORDS = _by_word({
 })
 
 SIZE_WORDS = _by_word({
-    "-": "small mini micro short cropped shortsleeve shortsleeved lowtop low ankle slim narrow piccola piccolo corto "
-         "corta petit petite court courte klein kurz pequeno pequena 小 小号 迷你 短款 短袖",
-    "+": "large big maxi oversized long longsleeve longsleeved hightop high tall wide grande lungo lunga grand long "
-         "longue gross lang largo larga 大 大号 长款 长袖",
+    "-": "small mini micro short cropped lowtop lowheel lowheeled kittenheel ankle piccola piccolo corto corta petit "
+         "petite court courte klein kleine kurz kurze pequeno pequena 小 小号 迷你 短款",
+    "+": "large big maxi oversized long hightop highheel highheeled tall wide widebrim widebrimmed grande lungo lunga "
+         "grand longue gross grosse lang lange largo larga 大 大号 长款",
+})
+SLEEVE_WORDS = _by_word({
+    "-": "shortsleeve shortsleeved sleeveless manichecorte amanichecorte manchescourtes amanchescourtes kurzarm "
+         "mangacorta demangacorta 短袖",
+    "+": "longsleeve longsleeved manichelunghe amanichelunghe mancheslongues amancheslongues langarm mangalarga "
+         "demangalarga 长袖",
 })
 
 STOP_WORDS = words_of(
     "the and with for from new men mens man women womens woman kids kid unisex boys girls our your its size pack set "
     "per con del della dei delle per uomo donna avec pour les des une dans homme femme mit und fur aus der die das "
-    "herren damen con para los las una hombre mujer"
+    "herren damen para los las una hombre mujer size color colour suede wool cashmere merino linen gabardine nylon "
+    "polyester viscose lana lino laine lin wolle leinen lana ante 印花 羊绒 羊毛 亚麻 新款 金属 色"
 )
 WITH = re.compile(r"\b(?:with|w/|con|avec|mit)\b")
 HEAD_FIRST = re.compile(r"\b(?:de|di|da|del|des|du|en|in|a|pour|per|para|of|for)\b")

@@ -24,7 +24,9 @@ from hangtag.catalogue.render.vocabulary import (
     LIGHTER,
     MATERIAL_WORDS,
     PATTERN_WORDS,
+    PEOPLE,
     SIZE_WORDS,
+    SLEEVE_WORDS,
     STOP_WORDS,
     WITH,
     plain,
@@ -35,6 +37,7 @@ from hangtag.catalogue.split import fold
 LONGEST_TEXT = 1_000
 """Characters of a text that are read; what stands behind them changes nothing."""
 LONGEST_PHRASE = 4
+LONGEST_WORD = 40
 SHORTEST_HEAD = 5
 SAME_COLOUR = 90.0
 
@@ -48,7 +51,7 @@ class Said:
     """What the text says; "", None or () where it says nothing.
 
     kind: a kind that can be drawn, or a family of them; name: the folded name of an unknown category; colours: the
-    first and the second; size: "-" or "+"; unknown: the last word that no list has.
+    first and the second; size, sleeves: "-" or "+"; unknown: the last word that no list has.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Said:
     pattern: str
     material: str
     size: str
+    sleeves: str
     fitting: str
     unknown: str
 
@@ -70,9 +74,8 @@ def read(category: str, words: str) -> Said:
     kind = _named(folded)
     if kind in FAMILIES or not folded:
         titled = _kinds(WITH.split(text)[0])
-        members = FAMILIES.get(kind, ())
-        kind = next((each for each in titled if not members or each in members), members[0] if members else "")
-        kind = FAMILIES[kind][0] if kind in FAMILIES else kind
+        members = FAMILIES[kind] if folded else FAMILIES[PEOPLE]
+        kind = next((kind for each in titled for kind in _within(each) if kind in members), members[0])
     return Said(
         kind=kind,
         name="" if kind else folded,
@@ -80,6 +83,7 @@ def read(category: str, words: str) -> Said:
         pattern=_only(tokens, PATTERN_WORDS),
         material=_only(tokens, MATERIAL_WORDS),
         size=_only(tokens, SIZE_WORDS),
+        sleeves=_only(tokens, SLEEVE_WORDS),
         fitting=_only(tokens, FITTING_WORDS),
         unknown=_unknown(tokens),
     )
@@ -97,12 +101,10 @@ _BREAKS = frozenset("/&,+|;>、，／＆")
 _AND = frozenset({"and", "und", "et", "e", "y", "oder", "or", "和", "与"})
 BREAK = "|"
 
-_ALL: tuple[Mapping[str, object], ...] = (
-    KIND_WORDS, FAMILY_WORDS, COLOUR_WORD, PATTERN_WORDS, MATERIAL_WORDS, FITTING_WORDS, SIZE_WORDS,
-)  # fmt: skip
+_TABLES = (PATTERN_WORDS, MATERIAL_WORDS, FITTING_WORDS, SIZE_WORDS, SLEEVE_WORDS)
 _HAN_WORDS = frozenset(
     word
-    for table in (*_ALL, dict.fromkeys([*LIGHTER, *DARKER, *_AND, "色", "金属"]))
+    for table in (KIND_WORDS, FAMILY_WORDS, COLOUR_WORD, *_TABLES, LIGHTER, DARKER, STOP_WORDS, _AND)
     for word in table
     if _HAN.match(word)
 )
@@ -150,7 +152,7 @@ def _look_up(word: str, table: Mapping[str, Value]) -> Value | None:
     return next((table[form] for form in _singulars(word) if form in table), None)
 
 
-def _matches(tokens: Sequence[str], find: Callable[[str], Value | None]) -> list[Match[Value]]:
+def _matches(tokens: Sequence[str], find: Callable[[Sequence[str]], Value | None]) -> list[Match[Value]]:
     """The longest phrases that `find` knows, from left to right, none within another."""
     found: list[Match[Value]] = []
     at = 0
@@ -158,7 +160,7 @@ def _matches(tokens: Sequence[str], find: Callable[[str], Value | None]) -> list
         step = 1
         for count in range(min(LONGEST_PHRASE, len(tokens) - at), 0, -1):
             phrase = tokens[at : at + count]
-            value = None if BREAK in phrase else find("".join(phrase))
+            value = None if BREAK in phrase else find(phrase)
             if value is not None:
                 found.append((at, count, value))
                 step = count
@@ -167,36 +169,54 @@ def _matches(tokens: Sequence[str], find: Callable[[str], Value | None]) -> list
     return found
 
 
+def _in(table: Mapping[str, Value]) -> Callable[[Sequence[str]], Value | None]:
+    return lambda phrase: _look_up("".join(phrase), table)
+
+
 def _only(tokens: Sequence[str], table: Mapping[str, str]) -> str:
-    """The first of a table's words that a text has."""
-    found = _matches(tokens, lambda word: _look_up(word, table))
+    """What the first of a table's words that a text has stands for."""
+    found = _matches(tokens, _in(table))
     return found[0][2] if found else ""
 
 
-def _kind(word: str) -> str | None:
-    """The kind or family that a word names, alone or as the end of a compound."""
-    for table in (KIND_WORDS, FAMILY_WORDS):
-        if (found := _look_up(word, table)) is not None:
-            return found
-    for at in range(1, min(len(word), 40) - SHORTEST_HEAD + 1):
-        if (found := _look_up(word[at:], KIND_WORDS) or _look_up(word[at:], FAMILY_WORDS)) is not None:
+def _kind(phrase: Sequence[str]) -> str | None:
+    """The kind or the family that a phrase names; one word also as the end of a compound."""
+    word = "".join(phrase)
+    ends = range(1, min(len(word), LONGEST_WORD) - SHORTEST_HEAD + 1) if len(phrase) == 1 else ()
+    for form in (word, *(word[at:] for at in ends)):
+        found = _look_up(form, KIND_WORDS) or _look_up(form, FAMILY_WORDS)
+        if found:
             return found
     return None
 
 
 def _kinds(text: str) -> list[str]:
-    """The kinds that a plain text names: the first thing's first, and kinds before families. Of one thing's words the
-    last counts ("shirt dress"), or the first where a preposition follows ("borsa di tela")."""
+    """What each of the things is that a plain text names: the first's first, but kinds before families."""
     kinds: list[str] = []
     thing: list[str] = []
     for token in [*_tokens(text), BREAK]:
         if token != BREAK:
             thing.append(token)
-            continue
-        found = [value for _, _, value in _matches(thing, _kind)]
-        kinds += found if HEAD_FIRST.search(" ".join(thing)) else found[::-1]
-        thing = []
-    return sorted(kinds, key=lambda kind: kind in FAMILIES)
+        elif thing:
+            kinds += _head(thing)
+            thing = []
+    return sorted(kinds, key=lambda kind: (kind in FAMILIES) + (kind == PEOPLE))
+
+
+def _head(thing: Sequence[str]) -> list[str]:
+    """What a thing is, or nothing: of its words the last counts ("shirt dress"), or the first where a preposition
+    follows ("borsa di tela"); a family gives way to one of its members ("backpack bag")."""
+    found = [value for _, _, value in _matches(thing, _kind)]
+    named = [kind for kind in found if kind != PEOPLE] or found
+    if not named:
+        return []
+    head = named[0 if HEAD_FIRST.search(" ".join(thing)) else -1]
+    return [next((kind for kind in named if kind in FAMILIES.get(head, ())), head)]
+
+
+def _within(kind: str) -> tuple[str, ...]:
+    """A kind; or what a family is where nothing tells more."""
+    return FAMILIES.get(kind, (kind,))[:1]
 
 
 def _colours(tokens: Sequence[str]) -> tuple[RGB, ...]:
@@ -218,13 +238,15 @@ def _colours(tokens: Sequence[str]) -> tuple[RGB, ...]:
 _HUES = words_of("blue green red pink brown grey gray purple yellow beige orange")
 
 
-def _colour(word: str) -> tuple[RGB, bool] | None:
-    if word in COLOUR_WORD:
-        return COLOUR_WORD[word], word in _HUES
+def _colour(phrase: Sequence[str]) -> tuple[RGB, bool] | None:
+    """The colour that a phrase names, and whether it is a hue."""
+    word = "".join(phrase)
+    if (rgb := _look_up(word, COLOUR_WORD)) is not None:
+        return rgb, word in _HUES
     for prefix in ("dunkel", "hell", "dark", "light"):
         rest = word.removeprefix(prefix)
-        if rest != word and rest in COLOUR_WORD:
-            return _shifted(COLOUR_WORD[rest], lighter=prefix in LIGHTER), False
+        if rest != word and (rgb := _look_up(rest, COLOUR_WORD)) is not None:
+            return _shifted(rgb, lighter=prefix in LIGHTER), False
     return None
 
 
@@ -242,9 +264,8 @@ def _shifted(rgb: RGB, lighter: bool) -> RGB:
 
 def _unknown(tokens: Sequence[str]) -> str:
     """The last word that no list has: the only thing that such a row says about its product's colour."""
-    for token in reversed(tokens):
-        if len(token) < (1 if _HAN.match(token) else 3) or token in STOP_WORDS or token in LIGHTER or token in DARKER:
-            continue
-        if _kind(token) is None and all(_look_up(token, table) is None for table in _ALL):
-            return token
-    return ""
+    known = {BREAK: None, **dict.fromkeys(STOP_WORDS), **dict.fromkeys(LIGHTER), **dict.fromkeys(DARKER)}
+    finders: list[Callable[[Sequence[str]], object]] = [_kind, _colour, *map(_in, _TABLES)]
+    said = {at + i for find in finders for at, count, _ in _matches(tokens, find) for i in range(count)}
+    left = (word for at, word in reversed(list(enumerate(tokens))) if at not in said and word not in known)
+    return next((word for word in left if len(word) > 2 or _HAN.match(word)), "")
