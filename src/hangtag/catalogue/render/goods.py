@@ -13,7 +13,7 @@ from hangtag.catalogue.render.kinds import KINDS
 @dataclass(frozen=True)
 class Good:
     """How a kind is drawn. small, large: what its sizes are called; usual: the one where the text says none, "" for
-    either; lowered: how far a small product is moved down into the frame's middle;
+    either; lowered: how far it is moved down into the frame's middle;
     sleeves: whether its sizes are those of its sleeves."""
 
     draw: Callable[[Canvas], None]
@@ -37,6 +37,7 @@ def _goods() -> dict[str, Good]:
     known["SWEATERS"] = replace(shirt, small=shirt.large)
     known["TROUSERS"] = replace(trousers, small=trousers.large)
     known["SHORTS"] = replace(trousers, large=trousers.small, lowered=0.19)
+    known["RINGS"] = replace(known["RINGS"], lowered=-0.02)
     known["COATS"] = replace(known["COATS"], usual=known["COATS"].large)
     known["HOODIES"] = replace(known["HOODIES"], usual=known["HOODIES"].large)
     return known | {

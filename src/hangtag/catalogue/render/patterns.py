@@ -110,7 +110,7 @@ def _argyle(u: Field, v: Field) -> Field:
 
 def _blocks(u: Field, v: Field) -> Field:
     """The lower part in the second colour: what a product in two colours without a pattern looks like."""
-    return _soft(v % 2 - 1.12)  # a frame's middle lies at 1
+    return _soft(v % 2 - 1.02)  # a frame's middle lies at 1
 
 
 PATTERNS: dict[str, Pattern | None] = {

@@ -34,7 +34,7 @@ from hangtag.catalogue.render.vocabulary import (
 )
 from hangtag.catalogue.split import fold
 
-LONGEST_TEXT = 1_000
+LONGEST_TEXT = 500
 """Characters of a text that are read; what stands behind them changes nothing."""
 LONGEST_PHRASE = 4
 LONGEST_WORD = 40
@@ -68,8 +68,8 @@ class Said:
 def read(category: str, words: str) -> Said:
     """What a category and a title, with its colours and patterns, say. The category decides on the kind where it has
     one; where it names a family, the title may choose within it; where it is missing, the title decides."""
-    folded = fold(category[:LONGEST_TEXT])
-    text = plain(words[:LONGEST_TEXT])
+    folded = fold(category[:LONGEST_TEXT])[:LONGEST_TEXT]
+    text = plain(words[:LONGEST_TEXT])[:LONGEST_TEXT]
     tokens = _tokens(text)
     kind = _named(folded)
     if kind in FAMILIES or not folded:
