@@ -169,6 +169,21 @@ def test_a_word_nobody_listed_has_a_colour_of_its_own():
     assert changed(first, drawn("Tees", "Oslo Tee Zaffre", seed=6)).mean() > 0.1
 
 
+def test_a_pattern_or_material_with_a_colour_of_its_own_has_it_unless_another_is_said():
+    assert np.array_equal(drawn("Tees", "camo oslo"), drawn("Tees", "olive camo"))
+    assert np.array_equal(drawn("Tees", "leopard"), drawn("Tees", "camel leopard"))
+    assert changed(drawn("Tees", "camo"), drawn("Tees", "pink camo")).mean() > 0.1
+
+
+def test_a_jewel_is_of_the_metal_and_its_stone_of_the_colour_that_is_said():
+    for category in ("Rings", "Necklaces", "Earrings"):
+        gold, silver, red = (drawn(category, words, seed=3) for words in ("gold blue", "blue silver", "gold red"))
+        metal, stone = changed(gold, silver), changed(gold, red, 60)
+        assert metal.mean() > 0.01
+        assert stone.mean() > 0.01
+        assert (metal & stone).sum() < 0.2 * min(metal.sum(), stone.sum())
+
+
 def test_without_any_word_chance_decides_on_the_colour():
     pictures = [drawn("Tees", "", seed=seed)[50:62, 50:62].mean((0, 1)) for seed in range(12)]
     assert np.std(pictures, axis=0).min() > 30

@@ -79,7 +79,7 @@ class Canvas:
 
     def deep(self, factor: float) -> RGB:
         """The cloth's colour where it is darker or deeper; black gets lighter above a half, so as still to be seen."""
-        if sum(self.base) > 150:
+        if sum(self.base) > 150 or max(self.base) - min(self.base) > 24:
             return scaled(self.base, factor)
         return (round(132 * factor), round(129 * factor), round(138 * factor)) if factor > 0.5 else (18, 17, 19)
 

@@ -20,11 +20,13 @@ from hangtag.catalogue.render.goods import GOODS, Good
 from hangtag.catalogue.render.lighting import photograph
 from hangtag.catalogue.render.own_shape import own_shape
 from hangtag.catalogue.render.palette import CHALK, COLOURS, INK, RGB, scaled
-from hangtag.catalogue.render.vocabulary import SHADES
+from hangtag.catalogue.render.vocabulary import SHADE
 from hangtag.catalogue.render.wording import Said, read
 
 CHEAPEST: RGB = (232, 228, 218)
 DEAREST: RGB = (20, 48, 58)
+USUAL: dict[str, RGB] = {"Denim": (58, 84, 134), "Leopard": SHADE["Camel"], "Camouflage": SHADE["Olive"]}
+"""What a material or a pattern looks like where no colour is said."""
 JEWELS = ("RINGS", "NECKLACES", "EARRINGS")
 POOL = 1.3
 """How much more light the dearest product's backdrop gets behind it."""
@@ -63,7 +65,9 @@ def _room(level: float) -> tuple[RGB, float]:
 def _look(said: Said, good: Good, chance: NDArray[np.float64]) -> Look:
     open_size = good.usual or (good.small if chance[1] < 0.5 else good.large)
     size = {"-": good.small, "+": good.large}.get(said.sleeves if good.sleeves else said.size, open_size)
-    pattern = said.pattern or ("Blocked" if len(said.colours) > 1 else "Plain")
+    pattern = said.pattern or "Plain"
+    if pattern == "Plain" and len(said.colours) > 1:
+        pattern = "Blocked"
     material, fitting = said.material or "Cotton", said.fitting
     metal = _metal(said, chance[2])
     if said.kind in JEWELS:
@@ -76,23 +80,26 @@ def _look(said: Said, good: Good, chance: NDArray[np.float64]) -> Look:
 
 def _metal(said: Said, chance: float) -> str:
     for name in ("Gold", "Silver"):
-        if SHADES[name][0] in said.colours:
+        if SHADE[name] in said.colours:
             return name
     return "Gold" if chance < 0.5 else "Silver"
 
 
 def _dyes(said: Said, chance: float) -> tuple[RGB, RGB]:
-    """The cloth's colour and its pattern's."""
-    if said.colours:
-        base = said.colours[0]
-    elif said.material == "Denim":
-        base = (58, 84, 134)
+    """The cloth's colour and its pattern's; of jewels, the stone's."""
+    colours = said.colours
+    if said.kind in JEWELS:
+        colours = tuple(rgb for rgb in colours if rgb not in (SHADE["Gold"], SHADE["Silver"]))
+    if colours:
+        base = colours[0]
+    elif said.material in USUAL or said.pattern in USUAL:
+        base = USUAL.get(said.pattern) or USUAL[said.material]
     elif said.unknown:
         base = _colour_of(said.unknown)
     else:
         base = list(COLOURS.values())[int(chance * len(COLOURS))]
-    if len(said.colours) > 1:
-        return base, said.colours[1]
+    if len(colours) > 1:
+        return base, colours[1]
     light = 0.3 * base[0] + 0.59 * base[1] + 0.11 * base[2] > 150
     if said.pattern in ("Camouflage", "Houndstooth", "Leopard"):
         return base, scaled(base, 0.3) if light or said.pattern == "Leopard" else scaled(base, 0.42)
@@ -103,5 +110,5 @@ def _colour_of(word: str) -> RGB:
     """A colour of a word's own, neither grey nor very dark nor very light."""
     digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()
     hue, strong, bright = digest[0] / 256, digest[1] / 255, digest[2] / 255
-    r, g, b = colorsys.hsv_to_rgb(hue, 0.40 + 0.38 * strong, 0.48 + 0.44 * bright)
+    r, g, b = colorsys.hsv_to_rgb(hue, 0.36 + 0.36 * strong, 0.50 + 0.42 * bright)
     return round(255 * r), round(255 * g), round(255 * b)

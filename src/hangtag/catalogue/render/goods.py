@@ -44,6 +44,7 @@ def _goods() -> dict[str, Good]:
         "TANKS": Good(wear.tank),
         "BRAS": Good(wear.bra),
         "JACKETS": Good(wear.jacket),
+        "LOAFERS": Good(wear.loafer, floor=True),
         "SANDALS": Good(wear.sandals),
         "CAPS": Good(wear.cap),
         "HELMETS": Good(wear.helmet),

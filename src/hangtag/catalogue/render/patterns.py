@@ -53,7 +53,7 @@ def _pinstripes(u: Field, v: Field) -> Field:
 def _tartan(u: Field, v: Field) -> Field:
     broad = [np.abs((each / 0.30) % 1 - 0.5) * 0.30 for each in (u, v)]
     lines = [np.abs((each / 0.30 + 0.5) % 1 - 0.5) * 0.30 for each in (u, v)]
-    ground = 0.34 * (_soft(0.075 - broad[0]) + _soft(0.075 - broad[1]))
+    ground = 0.32 * (_soft(0.050 - broad[0]) + _soft(0.050 - broad[1]))
     return np.maximum(ground, np.maximum(_soft(0.011 - lines[0]), _soft(0.011 - lines[1])))
 
 

@@ -39,9 +39,10 @@ def belt(canvas: Canvas) -> None:
     canvas.solid(ribbon(back, 0.095), canvas.deep(0.5), 70)
     canvas.solid(ribbon(moved(back, 0, 0.018), 0.070), canvas.deep(0.62), 60)
     front = arc(0.5, 0.46, 0.37, 0.18, -8, 188, 40)
-    canvas.cloth(ribbon(front, 0.135), 160)
-    for shift in (-0.045, 0.045):
-        canvas.stitches(moved(front, 0, shift))
+    for end in (-8, 188):
+        canvas.cloth(ribbon(arc(0.5, 0.46, 0.37, 0.18, 90, end, 24), (0.135, 0.095)), 160)
+    for shift in (-0.042, 0.042):
+        canvas.stitches(moved(front, 0, shift)[6:-6])
     for x in (0.66, 0.705, 0.75):
         canvas.solid(ellipse(x, 0.46 + 0.18 * np.sqrt(1 - ((x - 0.5) / 0.37) ** 2) , 0.011), canvas.deep(0.3), 60)
     x, y = 0.5, 0.64

@@ -44,7 +44,7 @@ KIND_WORDS = _by_word({
                  "shoulderbag borsa borse borsashopping borsashopper borsaamano borseamano sacamain sacsamain cabas "
                  "tasche taschen handtasche handtaschen shoppingtasche schultertasche bolsadetela "
                  "托特包 手提包 手袋 购物袋 水桶包",
-    "CROSSBODY BAGS": "crossbody crossbodybag messenger messengerbag camerabag clutch clutchbag beltbag "
+    "CROSSBODY BAGS": "crossbody crossbodybag messenger messengerbag camerabag pouch clutch clutchbag beltbag "
                       "bumbag fannypack pochette tracolla borsaatracolla borseatracolla marsupio bandouliere "
                       "sacbandouliere umhangetasche umhangetaschen gurteltasche bandolera bolsobandolera rinonera "
                       "斜挎包 斜背包 单肩包 邮差包 腰包 手拿包 胸包",
@@ -64,6 +64,9 @@ KIND_WORDS = _by_word({
              "stiefel stiefelette stiefeletten bota botas botin botines 靴 靴子 短靴 长靴 马丁靴 雪地靴",
     "PUMPS": "pump heel highheel stiletto slingback kittenheel decollete tacchi scarpecontacco escarpin escarpins "
              "pumps stockelschuhe tacon tacones zapatosdetacon 高跟鞋",
+    "LOAFERS": "loafer moccasin derby oxford brogue laceup ballerina balletflat flat mocassino mocassini ballerine "
+               "stringate mocassin richelieu mokassin mokassins halbschuhe schnurschuhe mocasin mocasines bailarinas "
+               "乐福鞋 平底鞋 皮鞋 豆豆鞋 芭蕾鞋",
     "SANDALS": "sandal slide flipflop mule espadrille sandalo sandali ciabatta ciabatte infradito sandale sandales "
                "sandalen pantolette hausschuhe sandalia chancla chanclas slipper 凉鞋 拖鞋 凉拖",
     "T-SHIRTS": "tshirt tee teeshirt poloshirt polo jersey maglietta magliette camiseta 恤 恤衫 短袖 上衣 衫",
@@ -75,18 +78,18 @@ KIND_WORDS = _by_word({
                "sweatacapuche kapuzenpullover kapuzenpulli sudadera sudaderaconcapucha 连帽衫 帽衫 连帽卫衣",
     "TANKS": "tank tanktop vest singlet camisole cami waistcoat gilet canotta canotte debardeur tragertop unterhemd "
              "weste camisetadetirantes chaleco 背心 吊带",
-    "BRAS": "bra bralette sportsbra brassiere bikini swimwear lingerie underwear reggiseno reggiseni bh "
-            "soutiengorge brassieresport sujetador sosten 文胸 内衣 胸罩 运动内衣 泳衣",
-    "JACKETS": "jacket blazer bomber parka windbreaker anorak puffer downjacket rainjacket softshell shell biker "
-               "bikerjacket giacca giacche giubbotto giubbotti piumino veste blouson doudoune jacke jacken "
+    "BRAS": "bra bralette sportsbra brassiere bikini lingerie reggiseno reggiseni bh "
+            "soutiengorge brassieresport sujetador sosten 文胸 胸罩 运动内衣",
+    "JACKETS": "jacket blazer bomber parka windbreaker anorak puffer downjacket rainjacket softshell shell suit tuxedo "
+               "biker bikerjacket giacca giacche giubbotto giubbotti piumino veste blouson doudoune jacke jacken "
                "daunenjacke lederjacke sakko chaqueta cazadora americana plumifero "
                "夹克 外套 羽绒服 西装 冲锋衣 皮衣",
-    "COATS": "coat trench trenchcoat overcoat peacoat raincoat cape cappotto cappotti impermeabile soprabito "
+    "COATS": "coat trench trenchcoat overcoat peacoat raincoat cape poncho cappotto cappotti impermeabile soprabito "
              "manteau manteaux impermeable mantel abrigo gabardina 大衣 风衣 雨衣 斗篷",
     "DRESSES": "dress gown sundress shirtdress minidress maxidress jumpsuit playsuit kaftan tunic vestito vestiti "
                "abito abiti tunica robe kleid kleider vestido 连衣裙 裙子 礼服 长裙 旗袍",
     "SKIRTS": "skirt miniskirt skort kilt gonna gonne minigonna jupe rock rocke falda 半身裙 短裙 半裙",
-    "TROUSERS": "trouser pant sweatpant trackpant jogger chino slack legging tight jean jeans cargopant yogapant "
+    "TROUSERS": "denim trouser pant sweatpant trackpant jogger chino slack legging tight jean jeans cargopant yogapant "
                 "overall capri pantalone pantaloni pantalon hose hosen jeanshose leggings pantalones vaqueros mallas "
                 "裤 裤子 长裤 牛仔裤 休闲裤 运动裤 打底裤",
     "SHORTS": "short shorts bermuda boardshort swimshort trunk swimtrunk boxer bermudas pantaloncini costumedabagno "
@@ -128,7 +131,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "clothing": ("", "T-SHIRTS", "SHIRTS", "SWEATERS", "HOODIES", "TANKS", "BRAS", "JACKETS", "COATS", "DRESSES",
                  "SKIRTS", "TROUSERS", "SHORTS", "SOCKS"),
     PEOPLE: ("", *sorted(set(KIND_WORDS.values()))),
-    "shoes": ("SNEAKERS", "BOOTS", "PUMPS", "SANDALS"),
+    "shoes": ("SNEAKERS", "BOOTS", "PUMPS", "LOAFERS", "SANDALS"),
     "bags": ("TOTE BAGS", "CROSSBODY BAGS", "BACKPACKS", "DUFFLES", "WALLETS"),
     "tops": ("T-SHIRTS", "SHIRTS", "SWEATERS", "HOODIES", "TANKS", "BRAS"),
     "bottoms": ("TROUSERS", "SHORTS", "SKIRTS"),
@@ -194,7 +197,7 @@ SHADES: dict[str, tuple[RGB, str]] = {
     "Rust": ((170, 74, 34), "rust ruggine rouille terracotta brick copper rame cuivre kupfer cobre 砖红色 铜色"),
     "Fuchsia": ((220, 32, 136), "fuchsia magenta fucsia hotpink 玫红 玫红色"),
     "Emerald": ((0, 142, 98), "emerald smeraldo emeraude smaragd esmeralda 翠绿色"),
-    "Forest": ((26, 74, 46), "forestgreen darkgreen verdescuro dunkelgrun bottlegreen 墨绿 墨绿色"),
+    "Forest": ((28, 84, 50), "forestgreen darkgreen verdescuro dunkelgrun bottlegreen 墨绿 墨绿色"),
     "Indigo": ((58, 62, 140), "indigo denimblue indaco 靛蓝"),
     "Lime": ((172, 220, 40), "lime neon fluo neongreen neonyellow 荧光绿"),
     "Taupe": ((144, 126, 112), "taupe tortora mushroom topo greige"),

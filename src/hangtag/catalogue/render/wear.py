@@ -73,6 +73,29 @@ def jacket(canvas: Canvas) -> None:
     canvas.solid(box(0.488, 0.25, 0.512, 0.32, 0.01), SILVER, 220, 160)
 
 
+def loafer(canvas: Canvas) -> None:
+    """A low shoe from the side, toe to the right: an apron over the toe, a saddle strap, a flat heel."""
+    canvas.solid(curve([(0.08, 0.50), (0.22, 0.455), (0.42, 0.52), (0.46, 0.60), (0.12, 0.62)]), canvas.deep(0.38), 50)
+    upper = curve([(0.055, 0.475, 0), (0.12, 0.525), (0.24, 0.565), (0.38, 0.56), (0.49, 0.505, 0), (0.60, 0.535),
+                   (0.75, 0.60), (0.89, 0.66), (0.945, 0.74), (0.935, 0.785, 0), (0.5, 0.79), (0.06, 0.785, 0),
+                   (0.05, 0.63)])
+    canvas.cloth(upper, 140)
+    canvas.solid(curve([(0.055, 0.765, 0), (0.5, 0.77), (0.945, 0.765, 0), (0.935, 0.805), (0.5, 0.81),
+                        (0.06, 0.81, 0)]), (56, 42, 34), 175, 20)
+    canvas.solid(curve([(0.06, 0.80, 0), (0.315, 0.80, 0), (0.30, 0.865, 0), (0.065, 0.865, 0)]), (46, 34, 30), 150, 20)
+    apron = curve([(0.49, 0.53), (0.60, 0.60), (0.75, 0.645), (0.87, 0.68)], closed=False)
+    canvas.seam(apron, 80, 0.012)
+    canvas.stitches(moved(apron, 0.0, 0.018))
+    saddle = curve([(0.405, 0.545, 0), (0.49, 0.50, 0), (0.565, 0.53, 0), (0.545, 0.65), (0.52, 0.77, 0),
+                    (0.39, 0.77, 0), (0.415, 0.65)])
+    canvas.solid(saddle, canvas.deep(0.66), 175, 30)
+    canvas.solid(ribbon([(0.44, 0.605), (0.535, 0.60)], 0.022), canvas.deep(0.3), 120)
+    rim = curve([(0.06, 0.485), (0.12, 0.54), (0.24, 0.58), (0.38, 0.572), (0.41, 0.55)], closed=False)
+    canvas.solid(ribbon(rim, 0.018), canvas.deep(0.66), 185)
+    canvas.fold([(0.58, 0.60), (0.66, 0.74)], 0.4, 0.05)
+    canvas.seam(curve([(0.17, 0.56), (0.19, 0.68), (0.18, 0.77)], closed=False), 90)
+
+
 def sandals(canvas: Canvas) -> None:
     """A pair of sandals from above: two soles, each with a strap that forks between the toes."""
     for turned in (True, False):

@@ -25,6 +25,7 @@ from hangtag.catalogue.render.vocabulary import (
     MATERIAL_WORDS,
     PATTERN_WORDS,
     PEOPLE,
+    SHADE,
     SIZE_WORDS,
     SLEEVE_WORDS,
     STOP_WORDS,
@@ -223,18 +224,19 @@ def _colours(tokens: Sequence[str]) -> tuple[RGB, ...]:
     """The first two colours that a text names and that differ; "dark red" is one, and so is "olive green"."""
     found = _matches(tokens, _colour)
     colours: list[RGB] = []
-    after = -1
+    nuance = -1  # where a hue would only say what the colour before it is like
     for at, count, (rgb, hue) in found:
-        follows, after = at == after, at + count
-        if follows and hue:
+        if hue and at == nuance:
             continue
+        nuance = -1 if hue or rgb in _PURE else at + count
         rgb = _modified(rgb, tokens[at - 1 : at] if at else [], tokens[at + count : at + count + 1])
         if all(sum((a - b) ** 2 for a, b in zip(rgb, other, strict=True)) > SAME_COLOUR**2 for other in colours):
             colours.append(rgb)
     return tuple(colours[:2])
 
 
-# A hue that directly follows another colour only says what the first one is like ("navy blue", "wine red").
+# A hue that directly follows another colour only says what that one is like ("navy blue", but not "black red").
+_PURE = tuple(SHADE[name] for name in ("Black", "White", "Gold", "Silver"))
 _HUES = words_of("blue green red pink brown grey gray purple yellow beige orange")
 
 
