@@ -284,3 +284,20 @@ def test_real_photos(tmp_path, table, rows, pictures):
     assert json.loads((tmp_path / "out/catalogue.json").read_text())["counts"]["train"] == pytest.approx(
         0.8 * rows, abs=6
     )
+
+
+def test_fetch_needs_no_torch(tmp_path):
+    table = shop(tmp_path, ["photos/0.png", "http://127.0.0.1:9/x"])
+    (tmp_path / "torch.py").write_text("raise ImportError('torch must not be needed')")
+    (tmp_path / "transformers.py").write_text("raise ImportError('transformers must not be needed')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from hangtag.catalogue.fetch import fetch
+fetch({str(table)!r}, "out", "photo")
+import datasets
+datasets.Dataset.from_dict({{"photo": ["photos/1.png"]}}).save_to_disk("set")
+from hangtag.catalogue.source import open_source
+assert open_source("set").table.rows == [{{"photo": "photos/1.png"}}]
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
