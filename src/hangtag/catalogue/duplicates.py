@@ -2,9 +2,9 @@
 
 The hash is the sign pattern of a picture's coarse shape, not of its colours: 256 low frequencies (a cosine transform of
 64 x 64 greys), each above or below their median. On 562 product photos, saving as a JPEG of quality 30 or at two fifths
-of the size changes at most 4 bits, 8 % more light at most 16, cutting 1 % off each side 20 (median) to 32; the nearest
-two photos of different things differ in 46 (docs/log.md). So photos of one thing in several colours are near
-duplicates when everything else is alike, which is what a split must not divide.
+of the size changes at most 10 bits, 8 % more light at most 16, cutting 1 % off each side 20 (median) to 32; the nearest
+two photos of different things differ in 46. So photos of one thing in several colours are near duplicates when
+everything else is alike, which is what a split must not divide.
 """
 
 from __future__ import annotations

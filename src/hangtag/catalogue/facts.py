@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from hangtag.catalogue.duplicates import picture_hash
-from hangtag.catalogue.pictures import MAX_PIXELS, PictureRefused, read_picture
+from hangtag.catalogue.pictures import MAX_PIXELS, PictureRefused, Sketch, sketch_picture
 
 _HASH = re.compile("(?:[0-9a-f]{64})?")
 
@@ -30,9 +28,9 @@ class PictureFacts:
     hash: str
 
 
-def measure(image: Image.Image, size: int) -> PictureFacts:
-    """The facts of a decoded picture whose file has `size` bytes."""
-    return PictureFacts(*image.size, size, picture_hash(image))
+def measure(sketch: Sketch, size: int) -> PictureFacts:
+    """The facts of a picture whose file has `size` bytes."""
+    return PictureFacts(sketch.width, sketch.height, size, picture_hash(sketch.greys))
 
 
 def measure_all(
@@ -75,7 +73,7 @@ def measure_all(
 def _measure_file(path: Path, tolerant: bool) -> PictureFacts | str:
     """A picture's facts; of one that cannot be read, if `tolerant`, why."""
     try:
-        return measure(read_picture(path), path.stat().st_size)
+        return measure(sketch_picture(path), path.stat().st_size)
     except PictureRefused as error:
         if not tolerant:
             raise

@@ -104,12 +104,12 @@ class _Keeper:
 
     def __call__(self, source: Path | bytes) -> Entry:
         try:
-            data, image = keep_picture(source, self._max_side)
+            data, sketch = keep_picture(source, self._max_side)
         except PictureRefused as error:
             return Refused(error.reason, str(error), attempts=1)
         name = image_name(data)
         self._write(self._folder / name, data)
-        return Kept(name, measure(image, len(data)))
+        return Kept(name, measure(sketch, len(data)))
 
     def _write(self, path: Path, data: bytes) -> None:
         if path.exists() and path.stat().st_size == len(data):
