@@ -27,6 +27,7 @@ app = typer.Typer(
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `hangtag train` leaves it.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
+WEB = "Servers"
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
 
 
@@ -83,27 +84,83 @@ def synth(
     say(f"{info['counts']['rows']} products in {out}; next: hangtag train demo --set data.path={out}")
 
 
-@app.command(epilog="Example: [bold]hangtag fetch products.csv data/shop --image-column photo[/bold]")
+@app.command(
+    epilog="Examples: [bold]hangtag fetch products.csv data/shop --image-column photo[/bold], "
+    "[bold]hangtag fetch DBQ/Burberry.Product.prices.United.States data/burberry[/bold], "
+    "[bold]hangtag fetch 'shards/*.parquet' data/shop --image-column image --retry-rejected[/bold]"
+)
 def fetch(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A .csv, .tsv, .jsonl or .parquet file.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="A .csv, .tsv, .jsonl or .parquet file, a quoted pattern or folder of them, "
+            "or a Hugging Face data set by name or folder.",
+        ),
+    ],
     out: Out,
-    image_column: Annotated[str, typer.Option(help="The column that names each row's picture.")] = "imageurl",
+    image_column: Annotated[str, typer.Option(help="The column of URLs, paths or picture bytes.")] = "imageurl",
+    keys: Annotated[
+        str | None,
+        typer.Option(help="Columns, with commas, whose equal values stay in one split; else product_code and title."),
+    ] = None,
     seed: Seed = 0,
+    max_side: Annotated[int, typer.Option(min=16, help="Longer side of the kept pictures, pixels.")] = 1024,
+    config: Annotated[str | None, typer.Option(help="Which configuration of a Hugging Face data set.")] = None,
+    retry_rejected: Annotated[
+        bool, typer.Option("--retry-rejected", help="Try again what an earlier run could not get.")
+    ] = False,
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Also read pictures outside the table's own folder.")
     ] = False,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Also fetch from private and loopback addresses.", rich_help_panel=WEB),
+    ] = False,
+    ignore_robots: Annotated[
+        bool,
+        typer.Option("--ignore-robots", help="Do not ask for robots.txt nor heed noai headers.", rich_help_panel=WEB),
+    ] = False,
+    per_host: Annotated[
+        int, typer.Option(min=1, max=64, help="Requests to one host at a time.", rich_help_panel=WEB)
+    ] = 8,
+    overall: Annotated[
+        int, typer.Option(min=1, max=1024, help="Requests in all at a time.", rich_help_panel=WEB)
+    ] = 128,
+    retries: Annotated[int, typer.Option(min=0, help="Tries after the first.", rich_help_panel=WEB)] = 2,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one whole picture.", rich_help_panel=WEB)] = 60,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of one picture.", rich_help_panel=WEB)] = 50_000_000,
+    user_agent: Annotated[str | None, typer.Option(help="Who asks; add how to reach you.", rich_help_panel=WEB)] = None,
 ) -> None:
-    """Make a catalogue of your own table and its pictures (local files; URLs are not fetched yet)."""
+    """Make a catalogue of your own table and its pictures; run again after an interruption, it goes on."""
     from hangtag.catalogue.fetch import fetch as fetch_table
+    from hangtag.catalogue.gather import Bounds
+    from hangtag.catalogue.web import Limits
     from hangtag.terminal import say, terminal_stages
 
-    with terminal_stages("reading pictures") as progress:
-        info = fetch_table(
-            table, out, image_column=image_column, seed=seed, allow_outside=allow_outside, progress=progress
-        )
+    web = Limits(
+        per_host=per_host, overall=overall, whole=timeout, retries=retries, max_bytes=max_bytes,
+        obey_robots=not ignore_robots, allow_private=allow_private, user_agent=user_agent or _user_agent(),
+    )  # fmt: skip
+    chosen = None if keys is None else [key.strip() for key in keys.split(",") if key.strip()]
+    bounds = Bounds(max_side, allow_outside, web=web)
+    try:
+        info = fetch_table(table, out, image_column, chosen, seed, config, retry_rejected, bounds, terminal_stages)
+    except KeyboardInterrupt:
+        _complain("stopped; what is complete is kept: run the same command again and it goes on")
+        raise typer.Exit(130) from None
     counts = info["counts"]
-    refused = f"; {counts['rejected']} rejected, see {out / 'rejected.csv'}" if counts["rejected"] else ""
-    say(f"{counts['rows']} products in {out}{refused}")
+    parts = ", ".join(f"{name} {counts[name]:,}" for name in ("train", "validation", "test"))
+    say(f"{counts['rows']:,} products in {out} ({parts})")
+    if counts["rejected"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in info["reasons"].items())
+        say(f"{counts['rejected']:,} rejected ({reasons}), see {out / 'rejected.csv'}")
+
+
+def _user_agent() -> str:
+    from importlib import metadata
+
+    return f"hangtag/{metadata.version('hangtag')} (fetches product pictures for a data set)"
 
 
 @app.command(

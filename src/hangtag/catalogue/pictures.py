@@ -79,24 +79,40 @@ def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Im
 
 def encode_picture(image: Image.Image, max_side: int = MAX_SIDE) -> bytes:
     """An RGB image as a JPEG without metadata, its longer side at most `max_side`."""
-    scale = max_side / max(image.size)
-    if scale < 1:
-        width, height = (max(1, -int(-side * scale // 1)) for side in image.size)
-        image = image.resize((min(width, max_side), min(height, max_side)), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
-    return file.getvalue()
+    return _jpeg(_bounded(image, max_side))
 
 
-def keep_picture(source: str | Path | bytes, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The bytes of a picture as a catalogue keeps it: a JPEG without metadata.
+def keep_picture(
+    source: str | Path | bytes, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
+) -> tuple[bytes, Image.Image]:
+    """A picture as a catalogue keeps it: the bytes of a JPEG without metadata, and its pixels before compression.
 
     A JPEG that is this already (RGB, upright, within `max_side`, no EXIF, profile, comment or trailing data) is
     kept as it is, so that nothing is lost by a second compression; any other picture is encoded anew.
+
+    Raises:
+        PictureRefused: as `read_picture` does.
     """
     data = _bytes(source)
     image, plain = _picture(data, _name(source), max_pixels)
-    return data if plain and max(image.size) <= max_side else encode_picture(image, max_side)
+    if plain and max(image.size) <= max_side:
+        return data, image
+    image = _bounded(image, max_side)
+    return _jpeg(image), image
+
+
+def _bounded(image: Image.Image, max_side: int) -> Image.Image:
+    scale = max_side / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, -int(-side * scale // 1)) for side in image.size)
+    return image.resize((min(width, max_side), min(height, max_side)), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
 
 
 def _name(source: str | Path | bytes) -> str:

@@ -1,0 +1,133 @@
+"""Who is asked next: per host at most a few at a time, none while it wants to be left alone, hosts in turn.
+
+A plain data structure without a clock of its own: every method is told what time it is, in seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import httpx2
+
+_AGAIN = 16
+"""Answers within which a second 429 halves what a host is asked at a time; as many without one give one back."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One URL on its way: `url` as asked for, `at` where redirects have led, `hops` of them.
+
+    `attempts` counts how often the URL was asked for; `waits` how often its host said to come back later.
+    """
+
+    url: str
+    at: httpx2.URL
+    hops: int = 0
+    attempts: int = 0
+    waits: int = 0
+
+
+@dataclass(eq=False)
+class Host:
+    """A host name's queue and manners; `limit` requests at a time, `interval` seconds between two of them."""
+
+    name: str
+    most: int
+    limit: int
+    interval: float = 0.0
+    active: int = 0
+    not_before: float = 0.0
+    queue: deque[Job] = field(default_factory=deque)
+    silent: int = 0
+    heard: bool = False
+    queued: bool = False
+    answers: int = 0
+    state: Any = None
+
+    def answered(self) -> None:
+        """Note an answer that was no 429."""
+        self.silent, self.heard = 0, True
+        self.answers += 1
+        if self.answers % _AGAIN == 0 and not self.interval:
+            self.limit = min(self.limit + 1, self.most)
+
+    def pause(self, until: float, started: float) -> None:
+        """Leave the host alone until then; of requests that were under way together the first counts."""
+        if started >= self.not_before:
+            if self.answers < _AGAIN and self.heard:
+                self.limit = max(1, self.limit // 2)
+            self.answers = 0
+        self.heard = True
+        self.not_before = max(self.not_before, until)
+
+
+class Schedule:
+    """Jobs by host, each handed out once by `take` and then given back by `release`."""
+
+    def __init__(self, per_host: int, at_first: int) -> None:
+        self.hosts: dict[str, Host] = {}
+        self._per_host, self._at_first = per_host, at_first
+        self._turn: deque[Host] = deque()
+        self._later: list[tuple[float, int, Host, Job | None]] = []
+        self._number = count()
+
+    def host(self, job: Job) -> Host:
+        """The host that a job is for now."""
+        name = job.at.host
+        if name not in self.hosts:
+            self.hosts[name] = Host(name, self._per_host, self._at_first)
+        return self.hosts[name]
+
+    def add(self, job: Job, when: float = 0.0, first: bool = False) -> None:
+        """Queue a job, at the end or as the first; or, with `when`, as the first from then on."""
+        host = self.host(job)
+        if when:
+            heapq.heappush(self._later, (when, next(self._number), host, job))
+            return
+        (host.queue.appendleft if first else host.queue.append)(job)
+        self._enlist(host)
+
+    def take(self, now: float) -> tuple[Host, Job] | None:
+        """The next job, if one may be done now."""
+        while self._later and self._later[0][0] <= now:
+            _, _, host, job = heapq.heappop(self._later)
+            if job is not None:
+                host.queue.appendleft(job)
+            self._enlist(host)
+        while self._turn:
+            host = self._turn.popleft()
+            host.queued = False
+            if not host.queue or host.active >= host.limit:
+                continue
+            if host.not_before > now:
+                heapq.heappush(self._later, (host.not_before, next(self._number), host, None))
+                continue
+            host.active += 1
+            if host.interval:
+                host.not_before = max(host.not_before, now + host.interval)
+            job = host.queue.popleft()
+            self._enlist(host)
+            return host, job
+        return None
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until something may be due; None where only `add` and `release` can change anything."""
+        return max(0.0, self._later[0][0] - now) if self._later else None
+
+    def release(self, host: Host) -> None:
+        """A job that was taken no longer occupies its host."""
+        host.active -= 1
+        self._enlist(host)
+
+    def idle(self, host: Host) -> bool:
+        """Whether nothing is queued for a host or under way."""
+        return not host.queue and not host.active
+
+    def _enlist(self, host: Host) -> None:
+        if host.queue and not host.queued and host.active < host.limit:
+            host.queued = True
+            self._turn.append(host)
