@@ -6,16 +6,17 @@ one-host     1,000 photos on one host, 100 ms latency, 10 % faulty: img2dataset 
 many-hosts   4,000 photos on 40 hosts, the same latency; without faults, and with 10 %
 memory       100,000 small photos on 40 hosts, no latency: the most memory that hangtag held
 
-img2dataset lives in a venv of its own under --work, which also keeps the photos; it checks certificates, headers and
-hashes as it does by default, but reads no EXIF and does not compress again. A picture counts as obtained if its file has
-the very bytes of a photo that may be had. Prints a table a part and, last, one JSON line.
+img2dataset lives in a venv of its own under --work, which also keeps the photos. It runs as it does by default, but
+reads no EXIF and does not compress again; 2 processes of 64 threads were its fastest on two cores (1 or 2 processes of
+32 to 256 threads tried). A picture counts as obtained if its file has the very bytes of a photo that may be had. Time
+is from a command's start to its end. Prints a table for each part and, last, one JSON line; with --rounds, medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
-import hashlib
 import json
 import os
 import shlex
@@ -94,7 +95,7 @@ def img2dataset_venv(work: Path) -> Path:
     if not (folder / ".installed").exists():
         print(f"installing img2dataset in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--requirement", REQUIREMENTS], check=True)
         (folder / ".installed").touch()
     return folder / "bin" / "img2dataset"
@@ -115,37 +116,50 @@ def run(command: list, log: Path) -> dict[str, float]:
     # loopback addresses are never asked of a proxy, and nothing looks for updates of itself
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
-    peak = 0
-    before = os.times()
     start = time.perf_counter()
     with log.open("wb") as file:
         process = subprocess.Popen([str(each) for each in command], stdout=file, stderr=file, env=environment)
-    ended = threading.Event()
-    watched = psutil.Process(process.pid)
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.2):
-            try:
-                together = [watched, *watched.children(recursive=True)]
-                peak = max(peak, sum(each.memory_info().rss for each in together))
-            except psutil.Error:
-                continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
+    memory = Memory(process.pid)
+    limit = threading.Timer(LIMIT_SECONDS, process.kill)
+    limit.start()
     try:
-        code = process.wait(LIMIT_SECONDS)
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
     finally:
-        process.kill()
-        ended.set()
-        thread.join()
-    if code:
-        raise SystemExit(f"{shlex.join(map(str, command))} ended with {code}:\n{log.read_text()[-3000:]}")
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"seconds": seconds, "processor_seconds": used, "peak_bytes": peak}
+        limit.cancel()
+        process.kill()  # does nothing to a process that has ended
+        peak = memory.stop()
+    if process.returncode:
+        said = log.read_text(errors="replace")[-3000:]
+        raise SystemExit(f"{shlex.join(map(str, command))} ended with {process.returncode}:\n{said}")
+    return {
+        "seconds": seconds,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": max(peak, 1024 * usage.ru_maxrss),
+    }
+
+
+class Memory:
+    """The most that a process and its descendants held together, read every 200 ms; shared pages count in each."""
+
+    def __init__(self, process: int) -> None:
+        self.process = psutil.Process(process)
+        self.peak = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            with contextlib.suppress(psutil.Error):  # one of them has just ended
+                together = [self.process, *self.process.children(recursive=True)]
+                self.peak = max(self.peak, sum(each.memory_info().rss for each in together))
+
+    def stop(self) -> int:
+        self._stop.set()
+        self._thread.join()
+        return self.peak
 
 
 def kept_by_hangtag(out: Path) -> dict[str, Path]:
@@ -169,6 +183,8 @@ def measure(tool: str, scene: Scene, options: argparse.Namespace) -> dict[str, A
     shutil.rmtree(out, ignore_errors=True)
     table = work / "products.csv"
     program = img2dataset_venv(work)
+    if not scene.small:
+        photo_server.make_photos(work / "photos", scene.urls)
     with Server(scene, work / "photos") as server:
         numbers = {scene.url(number, server.port): number for number in range(scene.urls)}
         with table.open("w", newline="") as file:
@@ -184,11 +200,10 @@ def measure(tool: str, scene: Scene, options: argparse.Namespace) -> dict[str, A
             result = run(command, work / "log.txt")
             kept = kept_by_img2dataset(out)
     lawful = scene.lawful()
-    same = 0
-    for url, path in kept.items():
-        number = numbers[url]
-        wanted = hashlib.sha256(scene.photo(number, work / "photos")).digest()
-        same += number in lawful and hashlib.sha256(path.read_bytes()).digest() == wanted
+    same = sum(
+        numbers[url] in lawful and path.read_bytes() == scene.photo(numbers[url], work / "photos")
+        for url, path in kept.items()
+    )
     result |= {"pictures": same, "others_kept": len(kept) - same, **server.counts}
     result["requests_per_url"] = server.counts["requests"] / scene.urls
     result["pictures_per_second"] = same / result["seconds"]
@@ -196,51 +211,61 @@ def measure(tool: str, scene: Scene, options: argparse.Namespace) -> dict[str, A
 
 
 def compare(title: str, tools: list[str], scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
-    """Every tool in every round; a table of medians, and the ratios of time and speed to the last tool's."""
+    """Every tool in every round: medians, and of hangtag's figures the ratios to the others' in the same round."""
     rounds = [{tool: measure(tool, scene, options) for tool in tools} for _ in range(options.rounds)]
-    middle = {
-        tool: {name: statistics.median(each[tool][name] for each in rounds) for name in rounds[0][tool]}
-        for tool in tools
-    }
-    faults = dict(Counter(scene.faulty().values()))
-    print(f"\n{title}: {scene.urls:,} URLs on {scene.hosts} hosts, {1000 * scene.latency:.0f} ms latency", end="; ")
-    print(", ".join(f"{count} {kind}" for kind, count in faults.items()) or "no faults")
-    print(f"may be had: {len(scene.lawful())}; fewest requests: {scene.fewest_requests()}", end="; ")
-    print(f"rounds: {options.rounds}")
-    columns = {
-        "seconds": ("seconds", ".1f"),
-        "pictures": ("pictures", ".0f"),
-        "others_kept": ("others kept", ".0f"),
-        "pictures_per_second": ("pictures/s", ".1f"),
-        "requests": ("requests", ".0f"),
-        "requests_per_url": ("per URL", ".3f"),
-        "most_connections_of_a_host": ("connections", ".0f"),
-        "requests_to_a_waiting_host": ("in host's wait", ".0f"),
-        "requests_of_a_waiting_photo": ("in URL's wait", ".0f"),
-        "processor_seconds": ("CPU s", ".1f"),
-        "peak_bytes": ("MB", ".0f"),
-    }
-    print(f"{'':14}" + "".join(f"{head:>{max(len(head) + 2, 9)}}" for head, _ in columns.values()))
-    for tool, values in middle.items():
-        cells = [
-            f"{values[name] / (1e6 if head == 'MB' else 1):>{max(len(head) + 2, 9)}{form}}"
-            for name, (head, form) in columns.items()
-        ]
-        print(f"{tool:14}" + "".join(cells))
+    medians = {tool: _medians([each[tool] for each in rounds]) for tool in tools}
     ratios = {
-        tool: {
-            "time": statistics.median(each["hangtag"]["seconds"] / each[tool]["seconds"] for each in rounds),
-            "speed": statistics.median(
-                each["hangtag"]["pictures_per_second"] / each[tool]["pictures_per_second"] for each in rounds
-            ),
-        }
+        tool: _medians([{name: each["hangtag"][name] / each[tool][name] for name in RATIOS} for each in rounds])
         for tool in tools
         if tool != "hangtag" and "hangtag" in tools
     }
+    faults = dict(Counter(scene.faulty().values()))
+    show(title, scene, faults, medians, ratios)
+    return {"scene": vars(scene) | {"faults": faults}, "tools": medians, "hangtag_to": ratios}
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(each[name] for each in rounds), 4) for name in rounds[0]}
+
+
+RATIOS = ["seconds", "pictures_per_second"]
+COLUMNS = {
+    "seconds": ("seconds", ".1f", 1),
+    "pictures": ("pictures", ".0f", 1),
+    "others_kept": ("others kept", ".0f", 1),
+    "pictures_per_second": ("pictures/s", ".1f", 1),
+    "requests": ("requests", ".0f", 1),
+    "requests_per_url": ("per URL", ".3f", 1),
+    "most_connections_of_a_host": ("connections", ".0f", 1),
+    "requests_to_a_waiting_host": ("in host's wait", ".0f", 1),
+    "requests_of_a_waiting_photo": ("in URL's wait", ".0f", 1),
+    "processor_seconds": ("CPU s", ".1f", 1),
+    "peak_bytes": ("MB", ".0f", 1e6),
+}
+
+
+def show(
+    title: str,
+    scene: Scene,
+    faults: dict[str, int],
+    medians: dict[str, dict[str, float]],
+    ratios: dict[str, dict[str, float]],
+) -> None:
+    where = f"{scene.urls:,} URLs, {scene.hosts} host(s), {1000 * scene.latency:.0f} ms latency"
+    print(f"\n{title}: {where}; " + (", ".join(f"{count} {kind}" for kind, count in faults.items()) or "no faults"))
+    fewest = scene.fewest_requests()
+    least = fewest * scene.latency / scene.hosts / 8
+    print(f"may be had: {len(scene.lawful()):,}; fewest requests: {fewest:,}, {fewest / scene.urls:.3f} per URL")
+    print(f"8 connections to a host need {least:.1f} s for these; silent photos and waits come on top")
+    widths = {name: max(len(head) + 2, 9) for name, (head, _, _) in COLUMNS.items()}
+    print(f"{'':14}" + "".join(f"{head:>{widths[name]}}" for name, (head, _, _) in COLUMNS.items()))
+    for tool, values in medians.items():
+        cells = [f"{values[name] / unit:>{widths[name]}{form}}" for name, (_, form, unit) in COLUMNS.items()]
+        print(f"{tool:14}" + "".join(cells))
     for tool, ratio in ratios.items():
-        print(f"hangtag to {tool}: {ratio['time']:.2f} of its time, {ratio['speed']:.2f} times its pictures a second")
+        speed = ratio["pictures_per_second"]
+        print(f"hangtag to {tool}: {ratio['seconds']:.2f} of its time, {speed:.2f} times its pictures a second")
     sys.stdout.flush()
-    return {"scene": vars(scene) | {"faults": faults}, "tools": middle, "ratios": ratios}
 
 
 def main() -> None:
@@ -248,7 +273,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["one-host", "many-hosts", "memory"], help="as a rule all three")
     parser.add_argument("--quick", action="store_true", help="a tenth of the URLs")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--tools", default="hangtag,img2dataset 2,img2dataset 0", help="the number: of retries")
+    parser.add_argument("--tools", default="hangtag,img2dataset 2,img2dataset 0", help="the number is of retries")
     parser.add_argument("--threads", type=int, default=64, help="of img2dataset, each process")
     parser.add_argument("--processes", type=int, default=2, help="of img2dataset")
     parser.add_argument("--kinds", default=Scene.kinds, help="of faults, with commas")
@@ -259,7 +284,6 @@ def main() -> None:
     options.work = options.work.resolve()
     tools = options.tools.split(",")
     few = 10 if options.quick else 1
-    photo_server.make_photos(options.work / "photos", 4000 // few)
 
     parts: dict[str, Any] = {}
     if options.part in (None, "one-host"):

@@ -2,10 +2,10 @@
 
     python benchmarks/photo_server.py FOLDER [--urls 1000] [--hosts 1] [--latency 0.1] [--faults 0.1] [--seed 0]
 
-Hosts are the loopback addresses 127.0.1.1, 127.0.1.2, ... with one port; photo n is http://127.0.1.<n mod hosts + 1>:port
-/photos/<n>.jpg. Every answer comes after the latency. Nothing is redirected and robots.txt allows /photos/, so the
-fewest requests that can do are one a URL, one more for each transient fault and one robots.txt a host.
-One JSON line says the port; when stdin closes, another says the counts. Faulty URLs are drawn by the seed:
+Hosts are the loopback addresses 127.0.1.1, 127.0.1.2, ... with one port; photo n is /photos/<n as 6 digits>.jpg on host
+n mod hosts. Every answer comes after the latency. Nothing is redirected and robots.txt allows /photos/, so the fewest
+requests that can do are one a URL, one more for each transient fault and one robots.txt a host. One JSON line says the
+port; when stdin closes, another says the counts. Faulty URLs are drawn by the seed, every kind equally often:
 
     permanent   404, 410, 403; html: a web page with status 200; truncated: the first 60 % of a photo, sent as if whole;
                 noai: a fine photo with X-Robots-Tag: noai; dead: nothing for 30 s, at every request
