@@ -1,10 +1,12 @@
-"""Facts of pictures: measured once, kept, and measured again where the file is another."""
+"""Facts of pictures: measured once, kept in the journal, and measured again where the file is another."""
+
+import json
 
 from PIL import Image
 
 from hangtag.catalogue import open_catalogue
 from hangtag.catalogue.duplicates import picture_hash
-from hangtag.catalogue.facts import PictureFacts, picture_facts, write_facts
+from hangtag.catalogue.facts import PictureFacts
 
 
 def slow(catalogue):
@@ -16,10 +18,14 @@ def slow(catalogue):
     return facts
 
 
+def line(name, width, facts):
+    return json.dumps({"place": name, "file_name": name, **vars(facts), "width": width}) + "\n"
+
+
 def test_facts_are_those_of_the_files(small_catalogue):
     catalogue = open_catalogue(small_catalogue)
     seen = []
-    assert picture_facts(catalogue, lambda done, total: seen.append((done, total))) == slow(catalogue)
+    assert catalogue.picture_facts(lambda done, total: seen.append((done, total))) == slow(catalogue)
     assert seen == [(number, 60) for number in range(1, 61)]
 
 
@@ -30,14 +36,17 @@ def test_what_is_known_is_not_measured_again(small_catalogue, tmp_path):
     catalogue = open_catalogue(tmp_path / "copy")
     facts = slow(catalogue)
     names = list(facts)
-    known = {name: PictureFacts(7, 7, facts[name].bytes, facts[name].hash) for name in names[:50]}
-    known[names[0]] = PictureFacts(7, 7, facts[names[0]].bytes + 1, "")  # the file has changed since
-    write_facts(catalogue.path, known)
-    with open(catalogue.path / "pictures.csv", "a") as file:
-        file.write(f"{names[55]},wide,7,1,\n{names[56]},7,7,{facts[names[56]].bytes},xyz\n{names[57]},7\n")
+    changed = PictureFacts(7, 7, facts[names[0]].bytes + 1, "")  # the file has changed since
+    journal = [
+        line(names[0], 7, changed),
+        *(line(name, 7, facts[name]) for name in names[1:50]),
+        '{"place": "x"}\n',
+        "[1",
+    ]
+    (catalogue.path / "fetched.jsonl").write_text("".join(journal))
     seen = []
-    found = picture_facts(catalogue, lambda done, total: seen.append(total))
+    found = catalogue.picture_facts(lambda done, total: seen.append(total))
     assert seen == [11] * 11
-    assert found == {**facts, **{name: known[name] for name in names[1:50]}}
-    (catalogue.path / "pictures.csv").write_bytes(b"\xff\xfe damaged")
-    assert picture_facts(catalogue) == facts
+    assert [found[name].width for name in names] == [96, *[7] * 49, *[96] * 10]
+    (catalogue.path / "fetched.jsonl").write_bytes(b"\xff\xfe damaged")
+    assert catalogue.picture_facts() == facts

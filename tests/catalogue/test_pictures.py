@@ -254,13 +254,14 @@ def test_encoding_bounds_the_longer_side_and_keeps_the_shape():
 
 
 def test_what_is_kept_can_be_read_again_at_the_flattest():
-    assert read_picture(keep_picture(encoded(gradient(3990, 40), "PNG"))).size == (1024, 11)
+    data, image = keep_picture(encoded(gradient(3990, 40), "PNG"))
+    assert read_picture(data).size == image.size == (1024, 11)
 
 
 def test_a_plain_jpeg_is_kept_byte_for_byte():
     data = encoded(gradient(), "JPEG", quality=60)
     assert keep_picture(data)[0] == data
-    assert keep_picture(data, max_side=10) != data
+    assert keep_picture(data, max_side=10)[0] != data
 
 
 def test_whatever_else_a_jpeg_carries_is_dropped():
@@ -275,7 +276,7 @@ def test_whatever_else_a_jpeg_carries_is_dropped():
         encoded(gradient().convert("L"), "JPEG"),
     ]
     for data in others:
-        kept = keep_picture(data)
+        kept = keep_picture(data)[0]
         assert kept == encode_picture(read_picture(data))
         assert b"secret" not in kept
-        assert keep_picture(kept) == kept
+        assert keep_picture(kept)[0] == kept

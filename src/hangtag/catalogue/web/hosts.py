@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx2
 
-_AGAIN = 16
-"""Answers within which a second 429 halves what a host is asked at a time; as many without one give one back."""
+_FEW = 16
+"""Answers within which a second 429 is the host's own word; as many without one, and it may be asked for one more."""
+_REMEMBERED = 64  # answers whose seconds are known
+_LEAST_PATIENCE = 1.0
 
 
 @dataclass(eq=False)
@@ -33,7 +35,10 @@ class Job:
 
 @dataclass(eq=False)
 class Host:
-    """A host name's queue and manners; `limit` requests at a time, `interval` seconds between two of them."""
+    """A host name's queue and manners; `limit` requests at a time, `interval` seconds between two of them.
+
+    `down` is why it is not asked any more; `queued` whether it stands in the schedule's turn.
+    """
 
     name: str
     most: int
@@ -42,27 +47,49 @@ class Host:
     active: int = 0
     not_before: float = 0.0
     queue: deque[Job] = field(default_factory=deque)
-    silent: int = 0
-    heard: bool = False
     queued: bool = False
-    answers: int = 0
-    state: Any = None
+    down: Any = None
+    heard: bool = False
+    _answers: int = 0
+    _silent: int = 0
+    _silent_until: float = 0.0
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
-    def answered(self) -> None:
-        """Note an answer that was no 429."""
-        self.silent, self.heard = 0, True
-        self.answers += 1
-        if self.answers % _AGAIN == 0 and not self.interval:
+    def answered(self, seconds: float | None = None) -> None:
+        """Note an answer that asks for nothing, and after how many seconds it began."""
+        self._silent, self.heard = 0, True
+        self._answers += 1
+        if seconds is not None:
+            self._seconds.append(seconds)
+        if self._answers % _FEW == 0 and not self.interval:
             self.limit = min(self.limit + 1, self.most)
 
-    def pause(self, until: float, started: float) -> None:
-        """Leave the host alone until then; of requests that were under way together the first counts."""
-        if started >= self.not_before:
-            if self.answers < _AGAIN and self.heard:
-                self.limit = max(1, self.limit // 2)
-            self.answers = 0
-        self.heard = True
-        self.not_before = max(self.not_before, until)
+    def asked_to_wait(self, until: float, started: float) -> None:
+        """Note an answer (429, 503) that asks to come back later; whoever asked for this file waits in any case.
+
+        The first one among many good answers is that file's own. A second soon after is the host's: it is left alone
+        until then, and asked for half as much at a time. Of requests under way together the first such counts.
+        """
+        self._silent, self.heard = 0, True
+        if started < self.not_before:
+            return
+        if self._answers < _FEW:
+            self.limit = max(1, self.limit // 2)
+            self.not_before = until
+        self._answers = 0
+
+    def silent(self, started: float, now: float) -> int:
+        """Note a request without any answer; how many rounds of them there were in a row."""
+        if started >= self._silent_until:
+            self._silent += 1
+            self._silent_until = now
+        return self._silent
+
+    def patience(self, most: float, last: bool) -> float:
+        """Seconds to wait for an answer: ten times the slowest of the last ones, within bounds; more at `last`."""
+        if len(self._seconds) < _FEW:
+            return most
+        return min(most, max(_LEAST_PATIENCE, 10 * max(self._seconds)) * (1 + last))
 
 
 class Schedule:

@@ -33,15 +33,15 @@ _WORDS = {
 class Failure:
     """Why there is no file: a short reason and a sentence.
 
-    `passing` where another try may succeed; `wait` is how many seconds the server asked for; `busy` where it asked
-    everyone to slow down, not for this file alone; `silent` where the host did not answer at all.
+    `passing` where another try may succeed; `asked` where the server asked to come back later, `wait` after how many
+    seconds (0 where it did not say); `silent` where the host did not answer at all.
     """
 
     reason: str
     detail: str
     passing: bool = False
+    asked: bool = False
     wait: float = 0.0
-    busy: bool = False
     silent: bool = False
 
 
@@ -59,14 +59,9 @@ def status_failure(status: int, headers: Headers, now: datetime | None = None) -
     """What a status other than 200 says."""
     wait = retry_after(header(headers, "retry-after"), now)
     words = _WORDS.get(status, "cannot be had")
+    detail = f"the server answered {status}: it {words}"
     passing = status in PASSING
-    return Failure(
-        f"http-{status}",
-        f"the server answered {status}: it {words}",
-        passing,
-        wait if passing else 0.0,
-        busy=status == 429 or (status == 503 and wait > 0),
-    )
+    return Failure(f"http-{status}", detail, passing, passing and (status == 429 or wait > 0), passing * wait)
 
 
 def retry_after(value: str, now: datetime | None = None) -> float:

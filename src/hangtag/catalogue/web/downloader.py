@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpcore2
 import httpx2
@@ -20,6 +20,7 @@ import httpx2
 from hangtag.catalogue.web.addresses import GuardedNetwork, web_url
 from hangtag.catalogue.web.hosts import Host, Job, Schedule
 from hangtag.catalogue.web.responses import (
+    PASSING,
     REDIRECTS,
     Failure,
     Headers,
@@ -32,18 +33,19 @@ from hangtag.catalogue.web.responses import (
 from hangtag.catalogue.web.robots import AGENT, MOST_BYTES, Rules, robots_url
 
 _LARGE, _LARGE_AT_ONCE = 1_000_000, 4  # bytes; with this the memory is bounded, whatever servers send
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds before the second try, and before any
+_LONGEST_WAIT = 30.0  # seconds before a try that no server asked to put off
 _MOST_WAITS = 10
-_DEAF = 10
-"""Requests in a row without any answer after which a host counts as down; thrice as many if it ever answered."""
+_DEAF = 3
+"""Rounds of requests without any answer after which a host counts as down; twice as many if it ever answered."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """How servers are treated. Times in seconds.
 
-    `retries` are tries after the first; `longest_wait` is the longest Retry-After that is waited for; `first_byte` is
-    also the longest silence between two parts of a body; `whole` is from the request to the last byte.
+    `retries` are tries after the first, the second after about `first_wait`; `longest_wait` is the longest Retry-After
+    that is waited for. `first_byte` is also the longest silence between two parts of a body; of a host that is known
+    to answer sooner, less is waited for (`hosts.Host.patience`). `whole` is from the request to the last byte.
     """
 
     per_host: int = 8
@@ -52,6 +54,7 @@ class Limits:
     first_byte: float = 15.0
     whole: float = 60.0
     retries: int = 2
+    first_wait: float = 0.5
     redirects: int = 5
     longest_wait: float = 120.0
     max_bytes: int = 50_000_000
@@ -136,10 +139,7 @@ class _Downloader:
         """One try for one job; afterwards it is done, or queued again."""
         started = time.monotonic()
         try:
-            if host.state is not None:
-                answer: _Answer | Failure = host.state
-            else:
-                answer = await self._try(host, job)
+            answer = await self._try(host, job) if host.down is None else host.down
         finally:
             self._schedule.release(host)
             self._changed.set()
@@ -151,6 +151,7 @@ class _Downloader:
             await self._close_if_idle(host)
             await self._done(Outcome(job.url, result, job.attempts))
             self._left -= 1
+        self._changed.set()
 
     async def _try(self, host: Host, job: Job) -> _Answer | Failure:
         job.attempts += job.hops == 0
@@ -161,7 +162,8 @@ class _Downloader:
                     if not rules.allow(job.at):
                         job.attempts -= job.hops == 0
                         return Failure("robots", "robots.txt asks programs not to fetch it; see --ignore-robots")
-                answer = await self._get(host, job.at, self._limits.max_bytes)
+                last = job.attempts > self._limits.retries
+                answer = await self._get(host, job.at, self._limits.max_bytes, last)
         except TimeoutError:
             return Failure("time-out", f"not whole within {self._limits.whole:g} s", passing=True)
         except _Stop as stop:
@@ -192,26 +194,24 @@ class _Downloader:
             return Failure("wrong-content", str(error))
 
     def _note(self, host: Host, job: Job, result: bytes | Failure | Job, started: float) -> None:
-        """What an answer says of its host."""
-        if host.state is not None:
+        """What a try that gave no usable answer says of its host; `_get` notes how soon answers come."""
+        if host.down is not None or not isinstance(result, Failure):
             return
-        if not isinstance(result, Failure) or not (result.silent or result.busy):
-            host.answered()
-            return
-        if result.busy:
+        now = time.monotonic()
+        if result.asked:
             job.waits += 1
-            host.pause(time.monotonic() + self._wait(job, result), started)
-            return
-        host.silent += 1
-        never = result.reason == "no-host" and not result.passing
-        if never or host.silent >= (3 * _DEAF if host.heard else _DEAF):
-            detail = f"{result.detail}; not asked for other files of this host, try later with --retry-rejected"
-            host.state = Failure(result.reason, detail)
+            host.asked_to_wait(now + self._wait(job, result), started)
+        if result.silent:
+            rounds = host.silent(started, now)
+            never = result.reason == "no-host" and not result.passing
+            if never or rounds >= (2 * _DEAF if host.heard else _DEAF):
+                detail = f"{result.detail}; not asked for other files of this host, try later with --retry-rejected"
+                host.down = Failure(result.reason, detail)
 
     def _again(self, host: Host, job: Job, failure: Failure) -> bool:
         """Queue the job again after a while, if that is of any use. An obeyed request to wait costs no try."""
         tries = job.attempts - min(job.waits, _MOST_WAITS)
-        if not failure.passing or host.state is not None or tries > self._limits.retries:
+        if not failure.passing or host.down is not None or tries > self._limits.retries:
             return False
         if failure.wait > self._limits.longest_wait:
             return False
@@ -220,9 +220,10 @@ class _Downloader:
         return True
 
     def _wait(self, job: Job, failure: Failure) -> float:
-        """Seconds until the next try: as the server asks, or twice as long each time, give or take half."""
-        own = min(_FIRST_WAIT * 2 ** (job.attempts - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.5)
-        return max(failure.wait, own)
+        """Seconds until the next try: as the server asks, else twice as long each time, give or take half."""
+        if failure.wait:
+            return failure.wait * random.uniform(1.0, 1.1)
+        return min(self._limits.first_wait * 2 ** (job.attempts - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.5)
 
     async def _close_if_idle(self, host: Host) -> None:
         if self._schedule.idle(host) and (pool := self._pools.pop(host.name, None)) is not None:
@@ -239,18 +240,14 @@ class _Downloader:
             )
         return self._pools[host.name]
 
-    async def _get(self, host: Host, url: httpx2.URL, most: int) -> _Answer:
+    async def _get(self, host: Host, url: httpx2.URL, most: int, last: bool = True) -> _Answer:
         """One request; the body only of a 200 that may be used.
 
         Raises:
             _Stop: more than `most` bytes. httpcore2's errors, TimeoutError, AddressRefused, NotResolved.
         """
-        times = {
-            "connect": self._limits.connect,
-            "read": self._limits.first_byte,
-            "write": self._limits.first_byte,
-            "pool": self._limits.whole,
-        }
+        patience = host.patience(self._limits.first_byte, last)
+        times = {"connect": self._limits.connect, "read": patience, "write": patience, "pool": self._limits.whole}
         headers = [
             (b"Host", url.netloc),
             (b"User-Agent", self._limits.user_agent.encode("latin-1", "replace")),
@@ -259,8 +256,12 @@ class _Downloader:
         ]
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         request = httpcore2.Request("GET", target, headers=headers, extensions={"timeout": times})
+        started = time.monotonic()
         response = await self._pool(host).handle_async_request(request)
+        times["read"] = self._limits.first_byte  # between two parts of the body
         try:
+            if response.status not in PASSING:
+                host.answered(time.monotonic() - started)
             answer = _Answer(response.status, response.headers)
             tag = header(response.headers, "x-robots-tag")
             if response.status != 200 or (self._limits.obey_robots and forbids_ai(tag, AGENT)):
@@ -298,7 +299,6 @@ class _Downloader:
                 self._rules[origin] = rules
                 host.interval = max(host.interval, rules.delay)
                 host.limit = 1 if host.interval else host.most
-                host.answered()
                 self._changed.set()
         return self._rules[origin]
 
@@ -319,11 +319,8 @@ class _Downloader:
                 return Rules(answer.body.decode("utf-8", "replace"))
             failure = status_failure(answer.status, answer.headers)
             if failure.passing or answer.status >= 500:
-                raise _Stop(
-                    Failure(
-                        "robots", f"robots.txt: {failure.detail}; see --ignore-robots", True, failure.wait, failure.busy
-                    )
-                )
+                detail = f"robots.txt: {failure.detail}; see --ignore-robots"
+                raise _Stop(replace(failure, reason="robots", detail=detail, passing=True))
             return Rules(None)
         return Rules(None)
 
