@@ -37,7 +37,7 @@ import pyarrow.parquet
 
 REQUIREMENTS = Path(__file__).with_name("img2dataset.txt")
 HANGTAG = [sys.executable, "-c", "from hangtag.cli import main; main()", "fetch"]
-LIMIT_SECONDS = 1800
+LIMIT_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def measure(tool: str, scene: Scene, options: argparse.Namespace) -> dict[str, A
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
     table = work / "products.csv"
-    program = img2dataset_venv(work)
+    program = Path() if tool == "hangtag" else img2dataset_venv(work)
     if not scene.small:
         photo_server.make_photos(work / "photos", scene.urls)
     with Server(scene, work / "photos") as server:
