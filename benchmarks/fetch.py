@@ -9,7 +9,9 @@ memory       100,000 small photos on 40 hosts, no latency: the most memory that 
 img2dataset lives in a venv of its own under --work, which also keeps the photos. It runs as it does by default, but
 reads no EXIF and does not compress again; 2 processes of 64 threads were its fastest on two cores (1 or 2 processes of
 32 to 256 threads tried). A picture counts as obtained if its file has the very bytes of a photo that may be had. Time
-is from a command's start to its end. Prints a table for each part and, last, one JSON line; with --rounds, medians.
+is from a command's start to its end; where others use the processor too, read CPU seconds beside it. "In URL's wait"
+counts requests for a photo, "in host's wait" those for any photo of a host, that came before a Retry-After was over.
+Prints a table for each part and, last, one JSON line; with --rounds, medians.
 """
 
 from __future__ import annotations
