@@ -1,12 +1,15 @@
-"""Real servers for the tests: one that misbehaves over HTTP/1.1 as told, one that speaks HTTP/2."""
+"""Real servers for the tests: one that misbehaves as told, one that speaks HTTP/2, one that answers as the Hub."""
 
 import asyncio
 import contextlib
+import http.server
+import json
 import ssl
 import threading
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import h2.config
 import h2.connection
@@ -211,3 +214,58 @@ class Http2Server(_Threaded):
                     for at in range(0, len(body or b""), 16_000):
                         connection.send_data(stream, body[at : at + 16_000], at + 16_000 >= len(body))
                     del waiting[stream]
+
+
+class Hub:
+    """Answers what the Hugging Face Hub answers for one data set of one Parquet file; a context manager."""
+
+    COMMIT, FILE = "a" * 40, "data/train-00000-of-00001.parquet"
+
+    def __init__(self, name, data):
+        entry = {"type": "file", "oid": "b" * 40, "size": len(data), "path": self.FILE}
+        info = {
+            "_id": "1", "id": name, "sha": self.COMMIT, "private": False, "gated": False, "disabled": False, "tags": [],
+            "downloads": 0, "likes": 0, "lastModified": "2023-11-19T00:00:00.000Z",
+            "siblings": [{"rfilename": self.FILE}],
+        }  # fmt: skip
+        answers = {
+            f"/api/datasets/{name}": json.dumps(info).encode(),
+            f"/api/datasets/{name}/revision/{self.COMMIT}": json.dumps(info).encode(),
+            f"/api/datasets/{name}/tree/{self.COMMIT}": json.dumps(
+                [{**entry, "type": "directory", "path": "data"}]
+            ).encode(),
+            f"/api/datasets/{name}/tree/{self.COMMIT}/data": json.dumps([entry]).encode(),
+            f"/datasets/{name}/resolve/{self.COMMIT}/{self.FILE}": data,
+        }
+        commit = self.COMMIT
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = answers.get(unquote(self.path).partition("?")[0])
+                self.send_response(404 if body is None else 200)
+                self.send_header("Content-Length", str(len(body or b"{}")))
+                self.send_header("X-Repo-Commit", commit)
+                self.send_header("ETag", '"c"')
+                if body is None:
+                    self.send_header("X-Error-Code", "EntryNotFound")
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body or b"{}")
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()

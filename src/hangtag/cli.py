@@ -164,6 +164,36 @@ def _user_agent() -> str:
 
 
 @app.command(
+    epilog="Examples: [bold]hangtag describe data/shop[/bold], "
+    "[bold]hangtag describe data/shop --price full_price_eur --out shop.html[/bold]"
+)
+def describe(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A catalogue, or any imagefolder with a metadata.csv.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="The page; DATA/description.html if not given.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The titles, if guessed wrong.")] = None,
+    category: Annotated[str | None, typer.Option(metavar="COLUMN", help="The categories, if guessed wrong.")] = None,
+    price: Annotated[str | None, typer.Option(metavar="COLUMN", help="The prices, if guessed wrong.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="The facts as one JSON object on stdout; a page only with --out.")
+    ] = False,
+) -> None:
+    """Write one page about a catalogue: columns, prices, categories, pictures, tokens, duplicates, leaks, gallery."""
+    from hangtag.report.describe import description_json, look_at, write_description
+    from hangtag.terminal import say, terminal_stages
+
+    facts, catalogue = look_at(data, title, category, price, terminal_stages)
+    page = write_description(facts, catalogue, out) if out or not json else None
+    if json:
+        print(description_json(facts))
+    else:
+        groups = facts.groups
+        say(f"{facts.rows} rows; {groups.count} groups, of which {groups.crossing} cross a split")
+        say(f"page: {page}")
+
+
+@app.command(
     epilog="Examples: [bold]hangtag train demo --set data.path=data/demo[/bold], "
     "[bold]hangtag train my.toml --set train.epochs=5 --out runs/five[/bold]"
 )

@@ -218,7 +218,7 @@ def test_a_wrong_byte_in_a_png_never_changes_the_picture_in_silence():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_only_image_errors_escape_from_damaged_files():
-    """240 files with bytes changed, removed, repeated or cut: each is a picture or an ImageError."""
+    """1,000 files with bytes changed, removed, repeated or cut: each is a picture or an ImageError."""
     chance = random.Random(0)
     forms = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]
     exif = Image.Exif()
@@ -227,7 +227,7 @@ def test_only_image_errors_escape_from_damaged_files():
     whole.append(encoded(gradient().quantize(8), "TIFF", compression="tiff_lzw"))
     whole.append(encoded(Image.new("CMYK", (16, 16)), "JPEG", progressive=True))
     refused = 0
-    for data in (bytearray(data) for data in whole for _ in range(30)):
+    for data in (bytearray(data) for data in whole for _ in range(125)):
         for _ in range(chance.randint(1, 8)):
             place = chance.randrange(len(data) // 2 if chance.random() < 0.5 else len(data))
             action = chance.randrange(4)
@@ -243,7 +243,7 @@ def test_only_image_errors_escape_from_damaged_files():
             assert read_picture(bytes(data), max_pixels=1_000_000).mode == "RGB"
         except ImageError:
             refused += 1
-    assert 60 < refused < 240
+    assert 250 < refused < 1000
 
 
 def test_encoding_bounds_the_longer_side_and_keeps_the_shape():

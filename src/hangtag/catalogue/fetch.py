@@ -70,7 +70,7 @@ def fetch(
         with open_journal(Path(out), Path(source.name).name, bounds.max_side, retry_rejected) as journal:
             entries = gather(source, image_column, journal, bounds, stages)
             if not any(isinstance(entry, Kept) for entry in entries):
-                _remove(journal)
+                _remove_if_empty(journal)
                 raise _nothing_left(source, _rejected(source, image_column, entries))
             info = {"source": str(table), "options": options, "seed": seed}
             return _write(journal, source, image_column, keys, entries, info, stages)
@@ -133,10 +133,11 @@ def _write(
     info["left_out"] = [*source.table.left_out, *(name for name in source.table.blobs if name not in names)]
     info["reasons"] = dict(Counter(bad["reason"] for bad in rejected).most_common())
     info["near_duplicates"] = {"distance": DISTANCE, "pictures": len({name for pair in alike for name in pair})}
+    info = write_catalogue(journal.folder, list(names.values()), rows, rejected, info)
     for path in (journal.folder / "images").glob("*.jpg"):
         if f"images/{path.name}" not in hashes:
             path.unlink()
-    return write_catalogue(journal.folder, list(names.values()), rows, rejected, info)
+    return info
 
 
 def _rejected(source: Source, image_column: str, entries: Sequence[Entry]) -> list[Row]:
@@ -150,8 +151,10 @@ def _rejected(source: Source, image_column: str, entries: Sequence[Entry]) -> li
     return sorted(rejected, key=lambda bad: int(bad["row"]))
 
 
-def _remove(journal: Journal) -> None:
-    """Take away a folder without a single picture."""
+def _remove_if_empty(journal: Journal) -> None:
+    """Take away a folder that never held a picture."""
+    if any(isinstance(entry, Kept) for entry in journal.known.values()):
+        return
     (journal.folder / NAME).unlink()
     with suppress(OSError):
         (journal.folder / "images").rmdir()

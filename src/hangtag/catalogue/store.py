@@ -52,17 +52,20 @@ class Catalogue:
         """Where a row's picture lies."""
         return self.path / row["file_name"]
 
-    def picture_facts(self, progress: Callable[[int, int], Any] | None = None) -> dict[str, PictureFacts]:
+    def picture_facts(
+        self, progress: Callable[[int, int], Any] | None = None, refused: dict[str, str] | None = None
+    ) -> dict[str, PictureFacts]:
         """The facts of every picture that a row names, by file name: what fetch knows, the rest measured now.
 
         Args:
             progress: called with pictures measured and pictures to measure.
+            refused: takes up, by file name, why a picture cannot be read; such a picture has no facts then.
 
         Raises:
-            PictureRefused: an ImageError: a picture cannot be read.
+            PictureRefused: an ImageError: a picture cannot be read, and `refused` is absent.
         """
         names = [row["file_name"] for row in self.rows]
-        return measure_all(self.path, names, journal.known_facts(self.path), progress)
+        return measure_all(self.path, names, journal.known_facts(self.path), progress, refused=refused)
 
     def require_columns(self, names: Iterable[str]) -> None:
         """Raise a TableError that names every absent column and the nearest one that is there."""
