@@ -95,7 +95,6 @@ def img2dataset_venv(work: Path) -> Path:
     """The program, installed when it is asked for first."""
     folder = work / "img2dataset-venv"
     if not (folder / ".installed").exists():
-        print(f"installing img2dataset in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [folder / "bin" / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--requirement", REQUIREMENTS], check=True)
@@ -115,7 +114,6 @@ def img2dataset(program: Path, table: Path, out: Path, rows: int, retries: int, 
 
 def run(command: list, log: Path) -> dict[str, float]:
     """Seconds by the clock and of processors, and the most memory of the command's processes together, in bytes."""
-    # loopback addresses are never asked of a proxy, and nothing looks for updates of itself
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
     start = time.perf_counter()
@@ -180,8 +178,7 @@ def kept_by_img2dataset(out: Path) -> dict[str, Path]:
 
 def measure(tool: str, scene: Scene, options: argparse.Namespace) -> dict[str, Any]:
     """One tool on a fresh server."""
-    work = options.work
-    out = work / "out"
+    work, out = options.work, options.work / "out"
     shutil.rmtree(out, ignore_errors=True)
     table = work / "products.csv"
     program = Path() if tool == "hangtag" else img2dataset_venv(work)
@@ -246,13 +243,10 @@ COLUMNS = {
 }
 
 
-def show(
-    title: str,
-    scene: Scene,
-    faults: dict[str, int],
-    medians: dict[str, dict[str, float]],
-    ratios: dict[str, dict[str, float]],
-) -> None:
+Figures = dict[str, dict[str, float]]
+
+
+def show(title: str, scene: Scene, faults: dict[str, int], medians: Figures, ratios: Figures) -> None:
     where = f"{scene.urls:,} URLs, {scene.hosts} host(s), {1000 * scene.latency:.0f} ms latency"
     print(f"\n{title}: {where}; " + (", ".join(f"{count} {kind}" for kind, count in faults.items()) or "no faults"))
     fewest = scene.fewest_requests()
@@ -276,18 +270,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the URLs")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tools", default="hangtag,img2dataset 2,img2dataset 0", help="the number is of retries")
-    parser.add_argument("--threads", type=int, default=64, help="of img2dataset, each process")
-    parser.add_argument("--processes", type=int, default=2, help="of img2dataset")
+    for name, value in (("--processes", 2), ("--threads", 64)):
+        parser.add_argument(name, type=int, default=value, help="of img2dataset; threads of each process")
     parser.add_argument("--kinds", default=Scene.kinds, help="of faults, with commas")
     parser.add_argument("--hangtag", default="", metavar="OPTIONS", help="more options of hangtag fetch")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-fetch"))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     options.work = options.work.resolve()
-    tools = options.tools.split(",")
-    few = 10 if options.quick else 1
-
-    parts: dict[str, Any] = {}
+    tools, few = options.tools.split(","), 10 if options.quick else 1
+    parts = {}
     if options.part in (None, "one-host"):
         parts["one_host"] = compare("one host", tools, Scene(1000 // few, 1, kinds=options.kinds), options)
     if options.part in (None, "many-hosts"):
