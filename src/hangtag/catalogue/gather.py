@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import get_ident
 
 from hangtag.catalogue.facts import measure
 from hangtag.catalogue.journal import Entry, Journal, Kept, Refused
@@ -112,14 +112,18 @@ class _Keeper:
         return Kept(name, measure(sketch, len(data)))
 
     def _write(self, path: Path, data: bytes) -> None:
-        if path.exists() and path.stat().st_size == len(data):
-            return  # the same content, from another place
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            if os.stat(path).st_size == len(data):
+                return  # the same content, from another place
+        except FileNotFoundError:
+            pass
+        temporary = path.with_name(f".{path.name}.{get_ident()}.tmp")
         try:
             temporary.write_bytes(data)
             os.replace(temporary, path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
 def _read_here(

@@ -26,7 +26,7 @@ MAX_RATIO = 100
 """Longer to shorter side; beyond it a model's smallest input would be less than a pixel high."""
 MAX_SIDE = 1024
 JPEG_QUALITY = 92
-_SKETCH_SIDE = 64
+_SKETCH_SIDE = 128
 
 _ORIENTATION = 0x0112
 _TURNS = {

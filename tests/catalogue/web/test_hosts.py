@@ -82,17 +82,26 @@ def test_one_wait_among_many_good_answers_is_one_file_s_and_a_second_is_the_host
     for _ in range(16):
         host.answered(0.1)
     assert host.limit == 5
+    host.asked_to_wait(30.0, started=20.0)
+    host.asked_to_wait(40.0, started=23.5)  # not soon after, though few were asked in between
+    assert (host.limit, host.not_before) == (5, 9.0)
+    other = Schedule(8, 8).host(job("b.example"))
+    other.asked_to_wait(2.0, started=1.0)
+    assert (other.limit, other.not_before) == (4, 2.0)
 
 
-def test_patience_follows_the_slowest_of_the_last_answers():
+def test_patience_follows_the_slow_ones_of_the_last_answers():
     host = Schedule(8, 8).host(job("a.example"))
     assert host.patience(15.0, last=False) == 15.0
     for _ in range(16):
         host.answered(0.02)
     assert (host.patience(15.0, last=False), host.patience(15.0, last=True)) == (1.0, 2.0)
     host.answered(0.4)
-    assert host.patience(15.0, last=False) == 4.0
-    host.answered(3.0)
+    assert host.patience(15.0, last=False) == 1.0  # one answer says little
+    host.answered(0.3)
+    assert host.patience(15.0, last=False) == 3.0
+    for _ in range(5):
+        host.answered(3.0)
     assert host.patience(15.0, last=False) == 15.0
     for _ in range(64):
         host.answered(0.02)

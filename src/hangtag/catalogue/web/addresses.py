@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import select
 import socket
 import time
 from collections.abc import Iterable
@@ -100,7 +101,7 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         for number, address in enumerate(addresses):
             left = max(end - time.monotonic(), 0.1) / (len(addresses) - number)
             try:
-                return await self._network.connect_tcp(address, port, left, local_address, socket_options)
+                return _Stream(await self._network.connect_tcp(address, port, left, local_address, socket_options))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if number == len(addresses) - 1:
                     raise
@@ -131,3 +132,23 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
     def close(self) -> None:
         """Let the resolving threads end."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection that knows its socket: the pool asks each idle one, at each request, whether it is still open."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream, self._socket = stream, stream.get_extra_info("socket")
+        self.read, self.write, self.aclose = stream.read, stream.write, stream.aclose  # type: ignore[method-assign]
+
+    async def start_tls(self, *arguments: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        return _Stream(await self._stream.start_tls(*arguments, **options))
+
+    def get_extra_info(self, info: str) -> Any:
+        if info != "is_readable":
+            return self._stream.get_extra_info(info)
+        if self._socket.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))

@@ -6,6 +6,7 @@ A plain data structure without a clock of its own: every method is told what tim
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,8 +14,8 @@ from typing import Any
 
 import httpx2
 
-_FEW = 16
-"""Answers within which a second 429 is the host's own word; as many without one, and it may be asked for one more."""
+_FEW, _SOON = 16, 3.0
+"""Answers and seconds within which a second 429 is the host's word; after so many without, it is asked for one more."""
 _REMEMBERED = 64  # answers whose seconds are known
 _LEAST_PATIENCE = 1.0
 
@@ -51,6 +52,7 @@ class Host:
     down: Any = None
     heard: bool = False
     _answers: int = 0
+    _asked: float = math.inf
     _silent: int = 0
     _silent_until: float = 0.0
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -67,16 +69,17 @@ class Host:
     def asked_to_wait(self, until: float, started: float) -> None:
         """Note an answer (429, 503) that asks to come back later; whoever asked for this file waits in any case.
 
-        The first one among many good answers is that file's own. A second soon after is the host's: it is left alone
-        until then, and asked for half as much at a time. Of requests under way together the first such counts.
+        The first one among many good answers is that file's own. A second soon after, or one at the very start, is
+        the host's: it is left alone until then, and asked for half as much at a time. Of requests under way together
+        the first such counts.
         """
         self._silent, self.heard = 0, True
         if started < self.not_before:
             return
-        if self._answers < _FEW:
+        if self._answers < _FEW and started < self._asked + _SOON:
             self.limit = max(1, self.limit // 2)
             self.not_before = until
-        self._answers = 0
+        self._answers, self._asked = 0, started
 
     def silent(self, started: float, now: float) -> int:
         """Note a request without any answer; how many rounds of them there were in a row."""
@@ -86,10 +89,11 @@ class Host:
         return self._silent
 
     def patience(self, most: float, last: bool) -> float:
-        """Seconds to wait for an answer: ten times the slowest of the last ones, within bounds; more at `last`."""
+        """Seconds to wait for an answer: ten times the slowest of the last ones but a few; twice that at `last`."""
         if len(self._seconds) < _FEW:
             return most
-        return min(most, max(_LEAST_PATIENCE, 10 * max(self._seconds)) * (1 + last))
+        slow = sorted(self._seconds)[-1 - len(self._seconds) // _FEW]
+        return min(most, max(_LEAST_PATIENCE, 10 * slow) * (1 + last))
 
 
 class Schedule:
