@@ -37,7 +37,7 @@ def test_a_simulation_of_servers_that_answer_fail_and_ask_to_wait(hosts, limit, 
         event = chance.randrange(4)
         if event == 0 and each.waits < 3:
             each.waits += 1
-            host.asked_to_wait(now + 3, started)
+            host.asked_to_wait(now + 3, started, now)
             schedule.add(each, when=max(host.not_before, now + 3))
         elif event == 1 and each.hops < 2:
             each.hops += 1
@@ -59,7 +59,7 @@ def test_hosts_take_turns_and_a_paused_one_holds_up_none():
     assert [host.name for host, _ in order] == ["a.example", "b.example", "a.example"]
     assert schedule.take(0.0) is None  # a is at its limit
     host = order[0][0]
-    host.asked_to_wait(5.0, 0.0)
+    host.asked_to_wait(5.0, 0.0, 0.5)
     schedule.release(host)
     schedule.release(host)
     schedule.add(job("c.example"))
@@ -73,20 +73,22 @@ def test_one_wait_among_many_good_answers_is_one_file_s_and_a_second_is_the_host
     host = Schedule(8, 8).host(job("a.example"))
     for _ in range(16):
         host.answered(0.1)
-    host.asked_to_wait(9.0, started=1.0)
+    host.asked_to_wait(9.0, started=1.0, now=1.2)
     assert (host.limit, host.not_before) == (8, 0.0)
-    host.asked_to_wait(9.0, started=1.1)
+    host.asked_to_wait(9.0, started=1.1, now=1.3)  # was under way when the first was answered
+    assert (host.limit, host.not_before) == (8, 0.0)
+    host.asked_to_wait(9.0, started=1.4, now=1.5)
     assert (host.limit, host.not_before) == (4, 9.0)
-    host.asked_to_wait(9.5, started=1.2)  # was under way already
+    host.asked_to_wait(9.5, started=1.45, now=1.6)
     assert (host.limit, host.not_before) == (4, 9.0)
     for _ in range(16):
         host.answered(0.1)
     assert host.limit == 5
-    host.asked_to_wait(30.0, started=20.0)
-    host.asked_to_wait(40.0, started=23.5)  # not soon after, though few were asked in between
+    host.asked_to_wait(30.0, started=20.0, now=20.1)
+    host.asked_to_wait(40.0, started=23.5, now=23.6)  # not soon after, though few were asked in between
     assert (host.limit, host.not_before) == (5, 9.0)
     other = Schedule(8, 8).host(job("b.example"))
-    other.asked_to_wait(2.0, started=1.0)
+    other.asked_to_wait(2.0, started=1.0, now=1.1)
     assert (other.limit, other.not_before) == (4, 2.0)
 
 

@@ -144,10 +144,11 @@ class _Downloader:
             self._schedule.release(host)
             self._changed.set()
         result = self._judge(job, answer)
-        self._note(host, job, result, started)
+        due = self._due(job, result, started) if isinstance(result, Failure) else 0.0
+        self._note(host, job, result, started, due)
         if isinstance(result, Job):
             self._schedule.add(result, first=True)
-        elif not (isinstance(result, Failure) and self._again(host, job, result)):
+        elif not (isinstance(result, Failure) and self._again(host, job, result, due)):
             await self._close_if_idle(host)
             await self._done(Outcome(job.url, result, job.attempts))
             self._left -= 1
@@ -193,14 +194,14 @@ class _Downloader:
         except ValueError as error:
             return Failure("wrong-content", str(error))
 
-    def _note(self, host: Host, job: Job, result: bytes | Failure | Job, started: float) -> None:
+    def _note(self, host: Host, job: Job, result: bytes | Failure | Job, started: float, due: float) -> None:
         """What a try that gave no usable answer says of its host; `_get` notes how soon answers come."""
         if host.down is not None or not isinstance(result, Failure):
             return
         now = time.monotonic()
         if result.asked:
             job.waits += 1
-            host.asked_to_wait(now + self._wait(job, result), started)
+            host.asked_to_wait(due, started, now)
         if result.silent:
             rounds = host.silent(started, now)
             never = result.reason == "no-host" and not result.passing
@@ -208,22 +209,25 @@ class _Downloader:
                 detail = f"{result.detail}; not asked for other files of this host, try later with --retry-rejected"
                 host.down = Failure(result.reason, detail)
 
-    def _again(self, host: Host, job: Job, failure: Failure) -> bool:
-        """Queue the job again after a while, if that is of any use. An obeyed request to wait costs no try."""
+    def _again(self, host: Host, job: Job, failure: Failure, due: float) -> bool:
+        """Queue the job again for when it is due, if that is of any use. An obeyed request to wait costs no try."""
         tries = job.attempts - min(job.waits, _MOST_WAITS)
         if not failure.passing or host.down is not None or tries > self._limits.retries:
             return False
         if failure.wait > self._limits.longest_wait:
             return False
         job.at, job.hops = httpx2.URL(job.url), 0
-        self._schedule.add(job, when=max(host.not_before, time.monotonic() + self._wait(job, failure)))
+        self._schedule.add(job, when=max(host.not_before, due))
         return True
 
-    def _wait(self, job: Job, failure: Failure) -> float:
-        """Seconds until the next try: as the server asks, else twice as long each time, give or take half."""
+    def _due(self, job: Job, failure: Failure, started: float) -> float:
+        """When the next try is due: as the server asks; else a while after this one began, so that a time-out has
+        waited already; twice as long each time, give or take half."""
+        now = time.monotonic()
         if failure.wait:
-            return failure.wait * random.uniform(1.0, 1.1)
-        return min(self._limits.first_wait * 2 ** (job.attempts - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.5)
+            return now + failure.wait * random.uniform(1.0, 1.1)
+        wait = min(self._limits.first_wait * 2 ** (job.attempts - 1), _LONGEST_WAIT)
+        return max(now, started + wait * random.uniform(0.5, 1.5))
 
     async def _close_if_idle(self, host: Host) -> None:
         if self._schedule.idle(host) and (pool := self._pools.pop(host.name, None)) is not None:

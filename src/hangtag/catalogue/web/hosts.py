@@ -52,7 +52,7 @@ class Host:
     down: Any = None
     heard: bool = False
     _answers: int = 0
-    _asked: float = math.inf
+    _asked: float = -math.inf
     _silent: int = 0
     _silent_until: float = 0.0
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -66,20 +66,21 @@ class Host:
         if self._answers % _FEW == 0 and not self.interval:
             self.limit = min(self.limit + 1, self.most)
 
-    def asked_to_wait(self, until: float, started: float) -> None:
+    def asked_to_wait(self, until: float, started: float, now: float) -> None:
         """Note an answer (429, 503) that asks to come back later; whoever asked for this file waits in any case.
 
-        The first one among many good answers is that file's own. A second soon after, or one at the very start, is
-        the host's: it is left alone until then, and asked for half as much at a time. Of requests under way together
-        the first such counts.
+        The first one among many good answers is that file's own. A second soon after, to a request that began after
+        the first was known, or one at the very start is the host's: it is left alone until then, and asked for half
+        as much at a time.
         """
         self._silent, self.heard = 0, True
-        if started < self.not_before:
+        if started < max(self.not_before, self._asked):
             return
-        if self._answers < _FEW and started < self._asked + _SOON:
+        first = math.isinf(self._asked)
+        if self._answers < _FEW and (first or started < self._asked + _SOON):
             self.limit = max(1, self.limit // 2)
             self.not_before = until
-        self._answers, self._asked = 0, started
+        self._answers, self._asked = 0, now
 
     def silent(self, started: float, now: float) -> int:
         """Note a request without any answer; how many rounds of them there were in a row."""
