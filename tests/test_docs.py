@@ -2,10 +2,12 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from conftest import tiny_model, tiny_processor
 from PIL import Image
 
@@ -57,3 +59,25 @@ def test_the_statement_of_the_full_model_is_what_the_page_says():
     with torch.device("meta"):
         model = hangtag.add_lora(Phi3VForCausalLM(Phi3VConfig(**published["config.json"])), rank=16, quiet=True)
     assert str(hangtag.adapted_layers(model)) in (ROOT / "docs" / "phi-3-vision.md").read_text()
+
+
+def documented_commands():
+    """Every `hangtag` line of a bash block, as (page, words)."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0].endswith("hangtag"):
+                    found.append(pytest.param(words[1:], id=f"{page.name}: {line.partition('  ')[0]}"))
+    return found
+
+
+@pytest.mark.parametrize("words", documented_commands())
+def test_documented_commands_and_options_exist(words):
+    from hangtag.cli import catalogues
+
+    verbs = typer.main.get_command(catalogues.app).commands
+    assert words[0] in verbs
+    known = {name for parameter in verbs[words[0]].params for name in parameter.opts}
+    assert {word.partition("=")[0] for word in words[1:] if word.startswith("-")} <= known

@@ -110,7 +110,7 @@ def test_roles_are_found_by_name_and_kind():
 
 
 def test_an_unknown_column_is_an_error_with_the_nearest_name():
-    with pytest.raises(TableError, match="no column 'titel' .given as --title.; did you mean 'title'"):
+    with pytest.raises(TableError, match="no column 'titel' .given as --title-column.; did you mean 'title'"):
         choose_roles(list(columns_of(title=["a", "b"]).values()), title="titel")
 
 

@@ -201,7 +201,7 @@ def test_the_command_writes_one_page_and_nothing_else(small_catalogue, tmp_path)
     assert describing.PAGE in done.stdout
     assert sorted(each.name for each in small_catalogue.iterdir()) == sorted([*before, describing.PAGE])
     (small_catalogue / describing.PAGE).unlink()
-    assert "no column 'titel'" in hangtag("describe", small_catalogue, "--title", "titel", code=1).stderr
+    assert "no column 'titel'" in hangtag("describe", small_catalogue, "--title-column", "titel", code=1).stderr
     assert "is no folder" in hangtag("describe", tmp_path / "gone", code=1).stderr
 
 

@@ -126,7 +126,7 @@ def choose_roles(
     """
     known = {column.name: column for column in columns}
     absent = [
-        f"no column {name!r} (given as --{role}){nearest_name(name, known)}"
+        f"no column {name!r} (given as --{role}-column){nearest_name(name, known)}"
         for role, name in (("title", title), ("category", category), ("price", price))
         if name is not None and name not in known
     ]

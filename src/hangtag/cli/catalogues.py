@@ -110,16 +110,18 @@ def _user_agent() -> str:
 
 @app.command(
     epilog="Examples: [bold]hangtag describe data/shop[/bold], "
-    "[bold]hangtag describe data/shop --price full_price_eur --out shop.html[/bold]"
+    "[bold]hangtag describe data/shop --price-column full_price_eur --out shop.html[/bold]"
 )
 def describe(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A catalogue, or any imagefolder with a metadata.csv.")],
     out: Annotated[
         Path | None, typer.Option(metavar="PAGE", help="The page; DATA/description.html if not given.")
     ] = None,
-    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The titles, if guessed wrong.")] = None,
-    category: Annotated[str | None, typer.Option(metavar="COLUMN", help="The categories, if guessed wrong.")] = None,
-    price: Annotated[str | None, typer.Option(metavar="COLUMN", help="The prices, if guessed wrong.")] = None,
+    title_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="The titles, if guessed wrong.")] = None,
+    category_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The categories, if guessed wrong.")
+    ] = None,
+    price_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="The prices, if guessed wrong.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="The facts as one JSON object on stdout; a page only with --out.")
     ] = False,
@@ -128,7 +130,7 @@ def describe(
     from hangtag.report.describe import description_json, look_at, write_description
     from hangtag.terminal import say, terminal_stages
 
-    facts, catalogue = look_at(data, title, category, price, terminal_stages)
+    facts, catalogue = look_at(data, title_column, category_column, price_column, terminal_stages)
     page = write_description(facts, catalogue, out) if out or not json else None
     if json:
         print(description_json(facts))
