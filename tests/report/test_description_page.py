@@ -84,7 +84,7 @@ def test_a_shop_divided_by_row_leaks_and_is_told_so(shop_page):
     counts = re.search(r"([\d,]+) groups, ([\d,]+) cross a split", page.text)
     assert int(counts[2]) > 10
     assert "the scores of this catalogue would flatter" in page.text
-    assert shop_page.count('class="group leak"') == 20
+    assert shop_page.count('class="group leak"') == min(20, int(counts[2]))
     assert "✗" in page.text
 
 

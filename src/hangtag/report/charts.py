@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from hangtag.catalogue.products import CategoryPrices, Node, Prices
-from hangtag.catalogue.spread import Histogram, Spread, cut
+from hangtag.catalogue.describing.products import CategoryPrices, Node, Prices
+from hangtag.catalogue.describing.spread import Histogram, Spread, cut
 from hangtag.evaluation.metrics import show_amount
 from hangtag.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Axis, axis, drawing, element, grid, tick
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hangtag.catalogue import Catalogue, open_catalogue
-from hangtag.catalogue.description import Description, describe
+from hangtag.catalogue.describing.description import Description, describe
 from hangtag.files import write_whole
 from hangtag.progress import Stages, silent
 from hangtag.report.description import render_description

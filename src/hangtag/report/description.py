@@ -11,11 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from hangtag.catalogue import Catalogue
-from hangtag.catalogue.columns import Column
-from hangtag.catalogue.description import Description
-from hangtag.catalogue.groups import FILE, NEAR, Group, Tie
-from hangtag.catalogue.products import Sample
-from hangtag.catalogue.spread import cut
+from hangtag.catalogue.describing.columns import Column
+from hangtag.catalogue.describing.description import Description
+from hangtag.catalogue.describing.groups import FILE, NEAR, Group, Tie
+from hangtag.catalogue.describing.products import Sample
+from hangtag.catalogue.describing.spread import cut
 from hangtag.cost import ANSWER_TOKENS, H200_FLOPS, PROMPT_TOKENS
 from hangtag.evaluation.metrics import show_amount
 from hangtag.report.charts import bars, icicle, price_strips, size_scatter, sparkline

@@ -9,11 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hangtag.catalogue.columns import Column, Roles, choose_roles, describe_columns
-from hangtag.catalogue.duplicates import near_duplicates
-from hangtag.catalogue.facts import PictureFacts
-from hangtag.catalogue.groups import Groups, Pair, find_groups, group_keys
-from hangtag.catalogue.products import (
+from hangtag.catalogue.describing.columns import Column, Roles, choose_roles, describe_columns
+from hangtag.catalogue.describing.groups import Groups, Pair, find_groups, group_keys
+from hangtag.catalogue.describing.products import (
     NONE,
     OTHERS,
     Node,
@@ -25,8 +23,10 @@ from hangtag.catalogue.products import (
     describe_tree,
     sample_rows,
 )
+from hangtag.catalogue.describing.spread import Histogram, Spread, cut, histogram, spread
+from hangtag.catalogue.duplicates import near_duplicates
+from hangtag.catalogue.facts import PictureFacts
 from hangtag.catalogue.split import SPLITS
-from hangtag.catalogue.spread import Histogram, Spread, cut, histogram, spread
 from hangtag.catalogue.store import Catalogue
 from hangtag.catalogue.table import Row, read_table
 from hangtag.cost import NUM_CROPS, EpochCost, epoch_cost

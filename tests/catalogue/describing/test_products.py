@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtag.catalogue.columns import choose_roles, describe_columns
-from hangtag.catalogue.products import (
+from hangtag.catalogue.describing.columns import choose_roles, describe_columns
+from hangtag.catalogue.describing.products import (
     MOST_NODES,
     MOST_STRIPS,
     NONE,
@@ -16,8 +16,8 @@ from hangtag.catalogue.products import (
     describe_tree,
     sample_rows,
 )
+from hangtag.catalogue.describing.spread import number, spread
 from hangtag.catalogue.split import fold
-from hangtag.catalogue.spread import number, spread
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
 prices = st.sampled_from(["", "N.A.", "0", "-3", "12,50", "9.99", "20", "35", "1200", "0.00", "7e2"])

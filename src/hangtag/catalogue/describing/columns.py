@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from hangtag.catalogue.describing.spread import Histogram, Spread, cut, histogram, number, spread
 from hangtag.catalogue.split import fold
-from hangtag.catalogue.spread import Histogram, Spread, cut, histogram, number, spread
 from hangtag.catalogue.table import Row
 from hangtag.errors import TableError, nearest_name
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtag.catalogue.groups import FILE, NEAR, find_groups, group_keys
+from hangtag.catalogue.describing.groups import FILE, NEAR, find_groups, group_keys
 from hangtag.catalogue.split import fold
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hangtag.catalogue.describing.spread import cut
 from hangtag.catalogue.split import GROUP_KEYS, SPLITS, fold
-from hangtag.catalogue.spread import cut
 from hangtag.catalogue.table import Row
 
 SHOWN_GROUPS, SHOWN_CROSSING, SHOWN_ROWS, SHOWN_TIES = 6, 20, 12, 6

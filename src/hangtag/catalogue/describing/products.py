@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hangtag.catalogue.columns import Roles
+from hangtag.catalogue.describing.columns import Roles
+from hangtag.catalogue.describing.spread import Histogram, Spread, cut, histogram, number, spread
 from hangtag.catalogue.split import fold
-from hangtag.catalogue.spread import Histogram, Spread, cut, histogram, number, spread
 from hangtag.catalogue.table import Row
 
 MOST_STRIPS = 30

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hangtag.catalogue import open_catalogue
-from hangtag.catalogue.columns import choose_roles, describe_columns
-from hangtag.catalogue.description import MOST_SIZES, describe, describe_pictures
+from hangtag.catalogue.describing.columns import choose_roles, describe_columns
+from hangtag.catalogue.describing.description import MOST_SIZES, describe, describe_pictures
+from hangtag.catalogue.describing.groups import NEAR
+from hangtag.catalogue.describing.products import OTHERS
+from hangtag.catalogue.describing.spread import cut, histogram, number, spread
 from hangtag.catalogue.facts import PictureFacts
-from hangtag.catalogue.groups import NEAR
-from hangtag.catalogue.products import OTHERS
 from hangtag.catalogue.split import fold
-from hangtag.catalogue.spread import cut, histogram, number, spread
 from hangtag.errors import TableError
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
