@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from hangtag.catalogue import gather, open_catalogue
-from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.fetch import _own_names, fetch
 from hangtag.catalogue.gather import Bounds
 from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import DataError, OutputNotEmpty, TableError
@@ -293,7 +295,7 @@ def test_fetch_needs_no_torch(tmp_path):
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.fetch import _own_names, fetch
 fetch({str(table)!r}, "out", "photo")
 import datasets
 datasets.Dataset.from_dict({{"photo": ["photos/1.png"]}}).save_to_disk("set")
@@ -301,3 +303,26 @@ from hangtag.catalogue.source import open_source
 assert open_source("set").table.rows == [{{"photo": "photos/1.png"}}]
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                ["image", "split", "file_name", "image_source", "a_file_name", "x_file_names", "image_source_source"]
+            ),
+            st.text(min_size=1, max_size=8),
+        ),
+        unique=True,
+        max_size=12,
+    )
+)
+def test_names_of_columns_stay_apart_and_are_never_the_imagefolder_s_own(columns):
+    names = _own_names(columns)
+    assert list(names) == columns
+    assert len(set(names.values())) == len(columns)
+    for name, own in names.items():
+        assert own == name or own.startswith(f"{name}_source")
+        assert own not in ("image", "split", "file_name", "file_names")
+        assert not own.endswith(("_file_name", "_file_names"))
