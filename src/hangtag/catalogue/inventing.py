@@ -1,0 +1,170 @@
+"""The columns of new rows that are nobody's: titles and other texts, identifiers, URLs, paths.
+
+Rows share a new identifier or title where the rows of the source that they are like share theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hangtag.catalogue.fresh import Codes, Links
+from hangtag.catalogue.joint import donors, joined
+from hangtag.catalogue.parts import COARSE_BINS, Part, bins
+from hangtag.catalogue.sampling import Donors, Drawn, Skeleton
+from hangtag.catalogue.split import fold
+from hangtag.catalogue.table_model import TableModel
+from hangtag.catalogue.words import Writer
+
+PICTURE_PATH = ""
+"""What stands for a picture's path until there is a picture."""
+MENTIONED = 0.1
+"""A category goes with a text where so many rows name it there."""
+_LEARNED_TEXTS = 50_000
+_PATTERNS = 3
+
+
+@dataclass
+class Tokens:
+    """Which new rows share a value: `of_row` gives its number, -1 where it is missing; `row` the learning row
+    that a value is like, `first` its first new row."""
+
+    of_row: np.ndarray
+    row: np.ndarray
+    first: np.ndarray
+
+
+class Inventing:
+    """Fills the special columns, one after the other: identifiers, then texts, then URLs that show both."""
+
+    def __init__(self, model: TableModel, skeleton: Skeleton, found: Donors, rng: np.random.Generator) -> None:
+        self.model, self.skeleton, self.found, self.rng = model, skeleton, found, rng
+        self.codes: tuple[Part, Tokens, list[str]] | None = None
+        self.title: tuple[Part, Tokens, list[str]] | None = None
+
+    def columns(self) -> dict[str, Drawn]:
+        """The new columns by name."""
+        parts = self.model.parts
+        order = {"counter": 0, "code": 1, "text": 2, "url": 3, "path": 4}
+        places = [place for place, part in enumerate(parts) if part.nature.kind in order]
+        title = self.model.roles.title
+        places.sort(key=lambda place: (order[parts[place].nature.kind], parts[place].name != title))
+        return {parts[place].name: self._column(place) for place in places}
+
+    def _column(self, place: int) -> Drawn:
+        part = self.model.parts[place]
+        tokens = self._tokens(place, part)
+        values = self._values(part, tokens)
+        if part.nature.kind == "code" and self.codes is None:
+            self.codes = (part, tokens, values)
+        if part.nature.kind == "text" and self.title is None:
+            self.title = (part, tokens, values)
+        codes = np.where(tokens.of_row >= 0, tokens.of_row + len(part.texts), part.folded[self.found.rows[place]])
+        return Drawn(part.name, part.nature.kind, codes, part.texts + values)
+
+    def _tokens(self, place: int, part: Part) -> Tokens:
+        valued = part.valued
+        shown = valued[self.found.rows[place]]
+        like = self.skeleton.row.copy()
+        bare = shown & ~valued[like]
+        like[bare] = self.rng.choice(np.flatnonzero(valued), int(bare.sum())) if bare.any() else 0
+        raw = part.column.codes[self.model.learned[like]].astype(np.int64)
+        if part.nature.kind == "counter":
+            raw = np.arange(len(raw))
+        key = self.skeleton.product[shown] * (int(raw.max(initial=0)) + 1) + raw[shown]
+        _, first, codes = np.unique(key, return_index=True, return_inverse=True)
+        of_row = np.full(len(shown), -1, np.int64)
+        of_row[shown] = codes
+        where = np.flatnonzero(shown)[first]
+        return Tokens(of_row, like[where], where)
+
+    def _source(self, part: Part, rows: np.ndarray) -> list[str]:
+        """The source's texts of learning rows."""
+        return part.column.values.take(part.column.codes[self.model.learned[rows]]).to_pylist()
+
+    def _values(self, part: Part, tokens: Tokens) -> list[str]:
+        kind = part.nature.kind
+        if not len(tokens.row):
+            return []
+        if kind == "counter":
+            start = int(part.numbers.values.min())
+            return [str(start + int(row)) for row in tokens.first]
+        if kind == "path":
+            return [PICTURE_PATH] * len(tokens.row)
+        if kind == "text":
+            return self._texts(part, tokens)
+        known = [text for text, each in zip(part.column.texts(), part.nature.present, strict=True) if each]
+        like = self._source(part, tokens.row)
+        if kind == "code":
+            return Codes(known, self.model.min_count, self.rng).draw(like)
+        links = Links(known, self.model.min_count, self.rng)
+        old, new = self._named(tokens)
+        return [links.write(each, before, after) for each, before, after in zip(like, old, new, strict=True)]
+
+    def _named(self, tokens: Tokens) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Title and identifier, old and new, of the rows that the tokens are like and of the tokens' own."""
+        old, new = [], []
+        for named in (self.title, self.codes):
+            if named is None:
+                old.append([""] * len(tokens.row))
+                new.append([""] * len(tokens.row))
+                continue
+            part, theirs, values = named
+            places = theirs.of_row[tokens.first].tolist()
+            old.append(self._source(part, tokens.row))
+            new.append([values[place] if place >= 0 else "" for place in places])
+        return list(zip(*old, strict=True)), list(zip(*new, strict=True))
+
+    def _texts(self, part: Part, tokens: Tokens) -> list[str]:
+        model, rng = self.model, self.rng
+        valued = np.flatnonzero(part.valued)
+        _, firsts = np.unique(part.column.codes[model.learned[valued]], return_index=True)
+        rows = np.sort(valued[firsts])
+        if len(rows) > _LEARNED_TEXTS:
+            rows = np.sort(rng.choice(rows, _LEARNED_TEXTS, replace=False))
+        texts = self._source(part, rows)
+        present = (text for text, each in zip(part.column.texts(), part.nature.present, strict=True) if each)
+        writer = Writer(texts, present, model.min_count, rng)
+        cells = self._contexts(part, rows, texts, tokens)
+        least = [1, *[model.min_count] * (len(cells) - 1)]
+        chosen = [donors(cells, least, rng).tolist() for _ in range(_PATTERNS)]
+        return [writer.write(each) for each in zip(*chosen, strict=True)]
+
+    def _contexts(
+        self, part: Part, rows: np.ndarray, texts: list[str], tokens: Tokens
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Cells of texts and tokens: all alike, by category, then by what the texts name, then by price."""
+        model, found = self.model, self.found
+        views = []
+        if model.roles.category:
+            place = model.place(model.roles.category)
+            folded = model.parts[place].folded
+            views.append((folded[rows], folded[found.rows[place][tokens.first]]))
+        for place in self._mentioned(rows, texts):
+            folded = model.parts[place].folded
+            views.append((folded[rows], folded[found.rows[place][tokens.first]]))
+        if model.roles.price:
+            place = model.place(model.roles.price)
+            both = np.concatenate([model.parts[place].amounts[rows], found.amounts[place][tokens.first]])
+            split = bins(both, COARSE_BINS)
+            views.append((split[: len(rows)], split[len(rows) :]))
+        cells = [(np.zeros(len(rows), np.int64), np.zeros(len(tokens.row), np.int64))]
+        for depth in range(1, len(views) + 1):
+            both = joined(*(np.concatenate(view) for view in views[:depth]))
+            cells.append((both[: len(rows)], both[len(rows) :]))
+        return cells
+
+    def _mentioned(self, rows: np.ndarray, texts: list[str]) -> list[int]:
+        """Places of the categories, other than the main one, that the texts name, such as a colour."""
+        sample = range(0, len(rows), max(1, len(rows) // 2000))
+        folded = [f" {fold(texts[number])} " for number in sample]
+        chosen = []
+        for place, part in enumerate(self.model.parts):
+            if part.nature.kind != "category" or part.name == self.model.roles.category or len(part.texts) < 2:
+                continue
+            names = [f" {fold(text)} " for text in part.texts]
+            held = [names[part.folded[rows[number]]] in text for number, text in zip(sample, folded, strict=True)]
+            if np.mean(held) >= MENTIONED:
+                chosen.append(place)
+        return chosen[:2]
