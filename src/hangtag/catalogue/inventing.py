@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hangtag.catalogue.fresh import Codes, Links
-from hangtag.catalogue.joint import donors, joined
+from hangtag.catalogue.joint import Cells
 from hangtag.catalogue.parts import COARSE_BINS, Part, bins
 from hangtag.catalogue.sampling import Donors, Drawn, Skeleton
 from hangtag.catalogue.split import fold
@@ -126,15 +126,18 @@ class Inventing:
         texts = self._source(part, rows)
         present = (text for text, each in zip(part.column.texts(), part.nature.present, strict=True) if each)
         writer = Writer(texts, present, model.min_count, rng)
-        cells = self._contexts(part, rows, texts, tokens)
-        least = [1, *[model.min_count] * (len(cells) - 1)]
-        chosen = [donors(cells, least, rng).tolist() for _ in range(_PATTERNS)]
+        views = self._contexts(rows, texts, tokens)
+        cells = Cells(len(rows), [view for view, _ in views], [model.min_count] * (len(views) + 1), rng=rng)
+        chosen = []
+        for _ in range(_PATTERNS):
+            order = rng.permutation(len(tokens.row))
+            drawn = np.empty(len(order), np.int64)
+            drawn[order] = cells.draw(len(order), [view[order] for _, view in views], rng)
+            chosen.append(drawn.tolist())
         return [writer.write(each) for each in zip(*chosen, strict=True)]
 
-    def _contexts(
-        self, part: Part, rows: np.ndarray, texts: list[str], tokens: Tokens
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Cells of texts and tokens: all alike, by category, then by what the texts name, then by price."""
+    def _contexts(self, rows: np.ndarray, texts: list[str], tokens: Tokens) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Views of texts and tokens: their category, then what the texts name, then the price."""
         model, found = self.model, self.found
         views = []
         if model.roles.category:
@@ -149,11 +152,7 @@ class Inventing:
             both = np.concatenate([model.parts[place].amounts[rows], found.amounts[place][tokens.first]])
             split = bins(both, COARSE_BINS)
             views.append((split[: len(rows)], split[len(rows) :]))
-        cells = [(np.zeros(len(rows), np.int64), np.zeros(len(tokens.row), np.int64))]
-        for depth in range(1, len(views) + 1):
-            both = joined(*(np.concatenate(view) for view in views[:depth]))
-            cells.append((both[: len(rows)], both[len(rows) :]))
-        return cells
+        return views
 
     def _mentioned(self, rows: np.ndarray, texts: list[str]) -> list[int]:
         """Places of the categories, other than the main one, that the texts name, such as a colour."""

@@ -114,89 +114,115 @@ def _gain(child: np.ndarray, other: np.ndarray, condition: np.ndarray | None, le
     return told - max(freedom, 0) / (2 * len(child))
 
 
-def levels(factor: Factor, factors: Sequence[Factor], drawn: dict[int, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For no parent, one, two, ...: the cell of every source row, and of every new row.
+class Cells:
+    """Rows of the source in cells of ever more views, and donors from them.
 
-    `drawn` has for each factor the donors that the new rows took; -1 never occurs.
+    A view is one code a row. At level k a cell is one combination of the first k views; at level 0 all are one cell.
     """
-    rows, new = len(factor.fine), len(next(iter(drawn.values()))) if drawn else 0
-    cells = [(np.zeros(rows, np.int64), np.zeros(new, np.int64))]
-    codes: list[np.ndarray] = []
-    for number, parent in enumerate(factor.parents):
-        view = factors[parent].coarse if number else factors[parent].fine
-        codes.append(np.concatenate([view, view[drawn[parent]]]))
-        both = joined(*codes)
-        codes = [both]
-        cells.append((both[:rows], both[rows:]))
-    return cells
+
+    def __init__(
+        self, rows: int, views: Sequence[np.ndarray], least: Sequence[int], keys: np.ndarray | None = None, *,
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            least: for each level, how many rows of the source a cell must have for donors to be drawn from it.
+            keys: in a cell, new rows with low keys take source rows with low keys.
+        """
+        self.least = least
+        self.keyed = keys is not None
+        self.levels: list[_Level] = []
+        cell, cells = np.zeros(rows, np.int64), 1
+        tie = rng.random(rows) if keys is None else keys
+        for depth in range(len(views) + 1):
+            codes, known = 1, np.zeros(1, np.int64)
+            if depth:
+                codes = int(views[depth - 1].max(initial=0)) + 1
+                known, cell = np.unique(cell * codes + views[depth - 1], return_inverse=True)
+            self.levels.append(_Level(known, cells * codes, codes, cell, np.lexsort((tie, cell))))
+            cells = len(known)
+
+    def draw(self, rows: int, views: Sequence[np.ndarray], rng: np.random.Generator, keys: np.ndarray | None = None) -> np.ndarray:
+        """A source row for each of `rows` new rows with these views, from the deepest cell that has enough."""
+        cells = [np.zeros(rows, np.int64)]
+        for level, view in zip(self.levels[1:], views, strict=True):
+            cells.append(level.find(cells[-1], view))
+        found = np.full(rows, -1, np.int64)
+        waiting = np.arange(rows)
+        for depth in range(len(cells) - 1, -1, -1):
+            level, wanted = self.levels[depth], cells[depth][waiting]
+            ready = (wanted >= 0) & (level.counts[wanted] >= (self.least[depth] if depth else 1))
+            chosen = waiting[ready]
+            if len(chosen):
+                found[chosen] = level.take(wanted[ready], rng, keys[chosen] if self.keyed and keys is not None else None)
+            waiting = waiting[~ready]
+        return found
 
 
-def donors(
-    cells: Sequence[tuple[np.ndarray, np.ndarray]],
-    least: Sequence[int],
-    rng: np.random.Generator,
-    keys: tuple[np.ndarray, np.ndarray] | None = None,
-) -> np.ndarray:
-    """A source row for each new row, from its cell at the deepest level with at least `least[level]` source rows.
+class _Level:
+    """The cells of one level. A combination that the source does not have is cell -1."""
 
-    Args:
-        keys: of source and new rows; in a cell, low keys go with low keys.
-    """
-    new = len(cells[0][1])
-    found = np.full(new, -1, np.int64)
-    waiting = np.arange(new)
-    for level in range(len(cells) - 1, -1, -1):
-        source, wanted = cells[level]
-        wanted = wanted[waiting]
-        counts = np.bincount(source, minlength=int(wanted.max(initial=0)) + 1)
-        ready = counts[wanted] >= (least[level] if level else 1)
-        chosen = waiting[ready]
-        if len(chosen):
-            pair = (keys[0], keys[1][chosen]) if keys else (rng.random(len(source)), rng.random(len(chosen)))
-            found[chosen] = _systematic(source, wanted[ready], counts, pair, rng)
-        waiting = waiting[~ready]
-        if not len(waiting):
-            break
-    return found
+    def __init__(self, known: np.ndarray, possible: int, codes: int, cell: np.ndarray, order: np.ndarray) -> None:
+        self.known, self.codes = known, codes
+        self.order = order.astype(np.int32)
+        self.counts = np.bincount(cell, minlength=1)
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.places = None
+        if possible <= _DENSE:
+            self.places = np.full(possible, -1, np.int32)
+            self.places[known] = np.arange(len(known))
 
+    def find(self, before: np.ndarray, view: np.ndarray) -> np.ndarray:
+        key = before * self.codes + view
+        outside = (before < 0) | (view >= self.codes)
+        key[outside] = 0
+        if self.places is not None:
+            found = self.places[key].astype(np.int64)
+        else:
+            found = np.minimum(np.searchsorted(self.known, key), len(self.known) - 1)
+            found[self.known[found] != key] = -1
+        found[outside] = -1
+        return found
 
-def _systematic(
-    source: np.ndarray,
-    wanted: np.ndarray,
-    counts: np.ndarray,
-    keys: tuple[np.ndarray, np.ndarray],
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """In each cell the k-th of its m new rows takes source row number floor((k + u) n / m) of its n."""
-    source_order = np.lexsort((keys[0], source))
-    source_start = np.cumsum(counts) - counts
-    order = np.lexsort((keys[1], wanted))
-    sorted_cells = wanted[order]
-    asked = np.bincount(wanted, minlength=len(counts))
-    start = np.cumsum(asked) - asked
-    rank = np.arange(len(wanted)) - start[sorted_cells]
-    shift = rng.random(len(counts))[sorted_cells]
-    place = np.floor((rank + shift) * counts[sorted_cells] / asked[sorted_cells]).astype(np.int64)
-    result = np.empty(len(wanted), np.int64)
-    result[order] = source_order[source_start[sorted_cells] + np.minimum(place, counts[sorted_cells] - 1)]
-    return result
+    def take(self, wanted: np.ndarray, rng: np.random.Generator, keys: np.ndarray | None) -> np.ndarray:
+        """In each cell the k-th of its m new rows takes source row number floor((k + u) n / m) of its n."""
+        order = np.argsort(wanted, kind="stable") if keys is None else np.lexsort((keys, wanted))
+        cells = wanted[order]
+        asked = np.bincount(wanted, minlength=len(self.counts))
+        rank = np.arange(len(wanted)) - (np.cumsum(asked) - asked)[cells]
+        counts = self.counts[cells]
+        place = ((rank + rng.random(len(self.counts))[cells]) * counts / asked[cells]).astype(np.int64)
+        result = np.empty(len(wanted), np.int64)
+        result[order] = self.order[self.starts[cells] + np.minimum(place, counts - 1)]
+        return result
 
 
-def draw(
-    factors: Sequence[Factor], drawn: dict[int, np.ndarray], place: int, least: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Donors of factor `place` for rows whose parents have the donors `drawn`."""
-    factor = factors[place]
-    cells = levels(factor, factors, drawn)
-    decided = factor.decided_by
-    thresholds = [1 if decided and level >= decided else least for level in range(len(cells))]
-    if factor.parents and decided == 1:
-        cells, thresholds = cells[:2], thresholds[:2]
-    keys = None
-    lead = factors[factor.parents[0]] if factor.parents else None
-    if lead is not None and lead.position is not None and factor.position is not None:
-        blur = least / max(len(factor.fine), 1)
-        own = lead.position + rng.uniform(-blur, blur, len(lead.position))
-        theirs = lead.position[drawn[factor.parents[0]]] + rng.uniform(-blur, blur, len(drawn[factor.parents[0]]))
-        keys = (own, theirs)
-    return donors(cells, thresholds, rng, keys)
+class Drawer:
+    """Draws one factor's donors, given those of its parents."""
+
+    def __init__(self, factor: Factor, factors: Sequence[Factor], least: int, rng: np.random.Generator) -> None:
+        decided = factor.decided_by
+        self.factors, self.parents = factors, factor.parents[:1] if decided == 1 else factor.parents
+        thresholds = [1 if decided and level >= decided else least for level in range(len(self.parents) + 1)]
+        lead = factors[self.parents[0]].position if self.parents else None
+        self.lead = lead if factor.position is not None else None
+        self.blur = least / max(len(factor.fine), 1)
+        keys = None
+        if self.lead is not None and factor.position is not None:
+            # among equal codes of the parent, source rows lie as the parent does, its donors likewise
+            keys = self.lead + rng.uniform(-self.blur, self.blur, len(self.lead))
+        self.cells = Cells(len(factor.fine), self._views(None), thresholds, keys, rng=rng)
+
+    def _views(self, drawn: dict[int, np.ndarray] | None) -> list[np.ndarray]:
+        views = []
+        for number, parent in enumerate(self.parents):
+            view = self.factors[parent].coarse if number else self.factors[parent].fine
+            views.append(view if drawn is None else view[drawn[parent]])
+        return views
+
+    def draw(self, rows: int, drawn: dict[int, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        """Donors for new rows whose earlier factors have the donors `drawn`."""
+        keys = None
+        if self.lead is not None:
+            keys = self.lead[drawn[self.parents[0]]] + rng.uniform(-self.blur, self.blur, rows)
+        return self.cells.draw(rows, self._views(drawn), rng, keys)

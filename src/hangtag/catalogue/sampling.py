@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.joint import donors, draw, joined
 from hangtag.catalogue.novelty import Source
 from hangtag.catalogue.parts import Part
 from hangtag.catalogue.table_model import TableModel
 
 ROUNDS = 20
+EFFORT = 6
 WORTHWHILE = 0.02
-"""Rows that the source has are drawn again up to ROUNDS times, as long as a round is rid of this share of them."""
+"""Rows that the source has are drawn again up to ROUNDS times and EFFORT rows for each, as long as a round is rid of
+this share of them."""
 
 
 @dataclass
@@ -74,10 +75,10 @@ def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Ske
 
 def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator) -> Donors:
     """Donors for all columns of the skeleton's rows."""
-    least, groups = model.min_count, model.groups
+    groups = model.groups
     taken = {0: skeleton.like}
-    for place in range(1, len(model.products)):
-        taken[place] = draw(model.products, taken, place, least, rng)
+    for place, drawer in enumerate(model.product_drawers, 1):
+        taken[place] = drawer.draw(len(skeleton.like), taken, rng)
     amounts = {}
     for place, column in enumerate(model.product_places, 1):
         amounts[column] = near(model.parts[column], groups.first[taken[place]], rng)[skeleton.product]
@@ -87,7 +88,8 @@ def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator) -
         if place - known < len(model.members):
             drawn[place] = _draw_members(model, skeleton, taken, rng)
         else:
-            drawn[place] = draw(model.rows, drawn, place, least, rng)
+            drawer = model.row_drawers[place - known - len(model.members)]
+            drawn[place] = drawer.draw(len(skeleton.row), drawn, rng)
         amounts[column] = near(model.parts[column], drawn[place], rng)
     columns = [*model.product_places, *model.row_places]
     found = Donors({column: drawn[place] for place, column in enumerate(columns, 1)}, amounts)
@@ -102,11 +104,13 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
     """As `draw_rows`; products with rows that the source has are drawn again, as long as it helps."""
     found = draw_rows(model, skeleton, rng)
     known = source.holds(*_contents(model, found))
+    effort = 0
     for _ in range(ROUNDS):
-        if not known.any():
+        if not known.any() or effort > EFFORT * max(len(known), 2000):
             break
         counts = np.bincount(skeleton.product, known, len(skeleton.like))
         again = np.flatnonzero(counts[skeleton.product])
+        effort += len(again)
         products, renumbered = np.unique(skeleton.product[again], return_inverse=True)
         part = Skeleton(skeleton.like[products], renumbered, skeleton.row[again])
         other = draw_rows(model, part, rng)
@@ -131,17 +135,9 @@ def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[
 
 def _draw_members(model: TableModel, skeleton: Skeleton, taken: dict[int, np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """The rows of one product for all rows of a new one: of its size and, where there are enough, its category."""
-    products, groups = model.products, model.groups
-    sizes = groups.sizes
-    wanted = np.bincount(skeleton.product)
-    cells = [(np.zeros(len(sizes), np.int64), np.zeros(len(wanted), np.int64))]
-    codes = [np.concatenate([sizes, wanted])]
-    for place in range(min(2, len(products))):
-        if place:
-            codes.append(np.concatenate([products[place].fine, products[place].fine[taken[place]]]))
-        both = joined(*codes)
-        cells.append((both[: len(sizes)], both[len(sizes) :]))
-    found = donors(cells, [1, 1, model.min_count], rng)
+    groups, wanted = model.groups, np.bincount(skeleton.product)
+    views = [wanted, *(each.fine[taken[1]] for each in model.products[1:2])]
+    found = model.sets.draw(len(wanted), views, rng)
     rank = np.arange(len(skeleton.product)) - (np.cumsum(wanted) - wanted)[skeleton.product]
     chosen = found[skeleton.product]
     return groups.order[groups.starts[chosen] + rank % groups.sizes[chosen]]

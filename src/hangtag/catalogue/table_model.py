@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hangtag.catalogue.columns import TITLE_NAMES, Column, Nature, nature
-from hangtag.catalogue.joint import Factor, choose_parents, entropy, order_factors
+from hangtag.catalogue.joint import Cells, Drawer, Factor, choose_parents, entropy, order_factors
 from hangtag.catalogue.parts import Part, make_factor, make_part, relate
 from hangtag.errors import TableError, nearest_name
 
@@ -142,6 +142,11 @@ class TableModel:
         self.rows = [self.rows[place] for place in order]
         self.row_places = [[*self.product_places, *rest][place - 1] for place in order[known:]]
         choose_parents(self.rows, known, rng)
+        least = self.min_count
+        self.product_drawers = [Drawer(each, self.products, least, rng) for each in self.products[1:]]
+        self.row_drawers = [Drawer(each, self.rows, least, rng) for each in self.rows[known + len(self.members) :]]
+        views = [self.groups.sizes, *(each.fine for each in self.products[1:2])]
+        self.sets = Cells(len(self.groups.sizes), views, [1, 1, least], rng=rng)
 
     def _varies(self, place: int, factor: Factor) -> bool:
         part = self.parts[place]
