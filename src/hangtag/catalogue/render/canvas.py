@@ -49,13 +49,15 @@ class Pose:
 
 
 class Canvas:
-    """The maps of one product while it is drawn; heights run from 0 to 255, other lengths in frames."""
+    """The maps of one product while it is drawn; heights run from 0 to 255, other lengths in frames.
 
-    def __init__(self, look: Look, pose: Pose, size: int) -> None:
+    dyes: the cloth's colour and its pattern's; None for those that the look names.
+    """
+
+    def __init__(self, look: Look, pose: Pose, size: int, dyes: tuple[RGB, RGB] | None = None) -> None:
         self.look, self.pose, self.size = look, pose, size
         self.material: Material = MATERIALS[look.material]
-        self.base = COLOURS[look.colour]
-        self.second = print_colour(look.pattern, look.colour)
+        self.base, self.second = dyes or (COLOURS[look.colour], print_colour(look.pattern, look.colour))
         self.trim = contrast(self.base)
         self.side = OVERSAMPLE * size
         self.colour = Image.new("RGB", (self.side, self.side))
@@ -77,7 +79,7 @@ class Canvas:
 
     def deep(self, factor: float) -> RGB:
         """The cloth's colour where it is darker or deeper; black gets lighter above a half, so as still to be seen."""
-        if sum(self.base) > 150:
+        if sum(self.base) > 150 or max(self.base) - min(self.base) > 24:
             return scaled(self.base, factor)
         return (round(132 * factor), round(129 * factor), round(138 * factor)) if factor > 0.5 else (18, 17, 19)
 

@@ -8,8 +8,8 @@ from itertools import product
 
 from hangtag.catalogue.render import accessories, bags, clothes, shoes
 from hangtag.catalogue.render.canvas import Canvas, Look
-from hangtag.catalogue.render.materials import PATTERNS
 from hangtag.catalogue.render.palette import COLOURS
+from hangtag.catalogue.render.patterns import PATTERNS
 
 NONE = ""
 

@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from hangtag.catalogue.render.canvas import CELLS, OVERSAMPLE, Canvas
-from hangtag.catalogue.render.materials import TILE, Field, pattern_tile, texture_tile, tile_scale, waves
+from hangtag.catalogue.render.materials import TILE, pattern_tile, texture_tile, tile_scale, waves
+from hangtag.catalogue.render.palette import RGB
+from hangtag.catalogue.render.patterns import Field
 
 BACKDROPS = (
     (222, 222, 224),
@@ -30,16 +32,18 @@ class Scene:
     """The studio for one picture.
 
     side: -1 (light from the left) to 1; elevation: 0..1, how much the light comes from above; exposure: a factor;
-    warmth: -1..1; backdrop: an index of BACKDROPS; phase: where on its cloth the texture and the pattern start, x and
-    y each, in frames; blur: the share of a pixel's light that its neighbours get; noise: 0..1; noise_at: where in the
-    noise map to read, row and column.
+    warmth: -1..1; backdrop: an index of BACKDROPS, or a colour; spot: how much more light the backdrop gets behind the
+    product, 0 for an even light; phase: where on its cloth the texture and the pattern start, x and y each, in frames;
+    blur: the share of a pixel's light that its neighbours get; noise: 0..1; noise_at: where in the noise map to read,
+    row and column.
     """
 
     side: float = -1.0
     elevation: float = 0.7
     exposure: float = 1.0
     warmth: float = 0.0
-    backdrop: int = 0
+    backdrop: int | RGB = 0
+    spot: float = 0.0
     phase: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     blur: float = 0.4
     noise: float = 0.5
@@ -205,12 +209,13 @@ def _sheen(scene: Scene, size: int, strength: float) -> Field:
 def _expose(albedo: list[Field], shade: Field, shine: Field, backdrop: Field, scene: Scene, size: int) -> Image.Image:
     """Product and backdrop on one sensor: the light's tint, a slightly soft lens, noise."""
     tints = (1 + 0.035 * scene.warmth, 1.0, 1 - 0.045 * scene.warmth)
+    ground = BACKDROPS[scene.backdrop] if isinstance(scene.backdrop, int) else scene.backdrop
     noise = _noise_map(size)
     picture = np.empty((size, size, 3), np.uint8)
     for i, (value, tint) in enumerate(zip(albedo, tints, strict=True)):
         value *= shade
         value += shine
-        value += backdrop * BACKDROPS[scene.backdrop][i]
+        value += backdrop * ground[i]
         _soften(value, scene.blur)
         value *= scene.exposure * tint
         top, left = scene.noise_at[0] + 5 * i, scene.noise_at[1] + 11 * i
@@ -233,6 +238,8 @@ def _backdrop(cover: Field, scene: Scene, floor: bool, size: int) -> Field:
     """HW: the light on the backdrop, with the product's soft shadow, about 1."""
     x, y = _frame(CELLS)
     light = 1.0 + 0.10 * scene.side * x - 0.10 * y - 0.35 * (x * x + y * y)
+    if scene.spot:
+        light += scene.spot * np.exp(-(x * x + y * y) / 0.075)
     shadow = 0.42 * _moved(_blur(cover, 0.012), -0.012 * scene.side, 0.012)
     far = _blur(cover, 0.045)
     shadow += 0.34 * _moved(far, -0.05 * scene.side, 0.045)

@@ -1,6 +1,6 @@
-"""What cloth looks like: textures as height maps, patterns as shares of a second colour, and how each shines.
+"""What cloth looks like: textures as height maps, and how each meets the light.
 
-Both are drawn once per process as square tiles, two frames wide, and sampled through a product's pose.
+Textures and patterns are drawn once per process as square tiles, two frames wide, and sampled through a product's pose.
 """
 
 from __future__ import annotations
@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+
+from hangtag.catalogue.render.patterns import MORE_PATTERNS, PATTERNS, Field, noise
 
 TILE = 2.0  # side of a tile, in frames
 FINEST = 1024  # pixels per frame that a tile has at most
-Field = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,12 @@ class Material:
     spark: float = 0.0
 
 
-def _noise(shape: tuple[int, ...], cells: int, seed: int) -> Field:
-    """Smooth noise in 0..1 with about `cells` bumps along a side, the same for every size."""
-    grid = np.random.default_rng(seed).random((cells, cells), dtype=np.float32)
-    return np.asarray(Image.fromarray(grid).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
-
-
 def _smooth(u: Field, v: Field) -> Field:
-    return _noise(u.shape, 260, 1)
+    return noise(u.shape, 260, 1)
 
 
 def _leather(u: Field, v: Field) -> Field:
-    return _noise(u.shape, 180, 2)
+    return noise(u.shape, 180, 2)
 
 
 def _canvas(u: Field, v: Field) -> Field:
@@ -83,8 +76,8 @@ def _quilted(u: Field, v: Field) -> Field:
 
 
 def _croc(u: Field, v: Field) -> Field:
-    u = u + 0.024 * (_noise(u.shape, 24, 7) - 0.5)
-    v = v + 0.024 * (_noise(u.shape, 24, 8) - 0.5)
+    u = u + 0.024 * (noise(u.shape, 24, 7) - 0.5)
+    v = v + 0.024 * (noise(u.shape, 24, 8) - 0.5)
     row = np.floor(v / 0.115)
     s, t = (u / 0.15 + 0.5 * (row % 2)) % 1, (v / 0.115) % 1
     dome = 0.84 * (1 - np.abs(2 * s - 1) ** 4) * (1 - np.abs(2 * t - 1) ** 4)
@@ -93,7 +86,7 @@ def _croc(u: Field, v: Field) -> Field:
 
 
 def _shearling(u: Field, v: Field) -> Field:
-    curl: Field = 0.5 + 0.5 * np.cos(2 * np.pi * 1.7 * (_noise(u.shape, 44, 10) + 0.15 * _noise(u.shape, 100, 11)))
+    curl: Field = 0.5 + 0.5 * np.cos(2 * np.pi * 1.7 * (noise(u.shape, 44, 10) + 0.15 * noise(u.shape, 100, 11)))
     return curl
 
 
@@ -109,36 +102,6 @@ MATERIALS: dict[str, Material] = {
     "Shearling": Material(_shearling, 0.010, mottle=0.15, nap=34),
     "Gold": Material(_smooth, 0.0),
     "Silver": Material(_smooth, 0.0),
-}
-
-
-def _stripes(u: Field, v: Field) -> Field:
-    return _edge(0.52 - np.abs(2 * ((v / 0.21) % 1) - 1), 0.21)
-
-
-def _checks(u: Field, v: Field) -> Field:
-    a = _edge(0.5 - np.abs(2 * ((u / 0.19) % 1) - 1), 0.19)
-    b = _edge(0.5 - np.abs(2 * ((v / 0.19) % 1) - 1), 0.19)
-    return 0.5 * (a + b)
-
-
-def _dots(u: Field, v: Field) -> Field:
-    row = np.floor(v / 0.14)
-    s, t = (u / 0.165 + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.14) % 1 - 0.5
-    return _edge(0.061 - np.hypot(0.165 * s, 0.14 * t), 2.0)
-
-
-def _edge(distance: Field, period: float) -> Field:
-    """1 inside, 0 outside, with a border about two pixels soft at 336."""
-    share: Field = np.clip(0.5 + distance * period / 0.012, 0, 1)
-    return share
-
-
-PATTERNS: dict[str, Callable[[Field, Field], Field] | None] = {
-    "Plain": None,
-    "Striped": _stripes,
-    "Checked": _checks,
-    "Dotted": _dots,
 }
 
 
@@ -168,5 +131,5 @@ def texture_tile(name: str, scale: int) -> Image.Image:
 @cache
 def pattern_tile(name: str, scale: int) -> Image.Image | None:
     """The tile of a pattern, mode L: the share of the second colour; None for plain cloth."""
-    draw = PATTERNS[name]
+    draw = PATTERNS[name] if name in PATTERNS else MORE_PATTERNS[name]
     return None if draw is None else Image.fromarray((draw(*_grid(scale)) * 255).astype(np.uint8))
