@@ -118,47 +118,72 @@ class Codes:
 class Links:
     """Fresh URLs: under `.example`, with the path segments that many URLs share, and new ones for the rest."""
 
-    def __init__(self, known: Sequence[str], min_count: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, known: Sequence[str], learned: Sequence[tuple[str, str, str]], min_count: int, rng: np.random.Generator
+    ) -> None:
+        """
+        Args:
+            known: the source's URLs, none of which is ever given out.
+            learned: some of them, each with the title and the identifier of its row, or "".
+        """
         self.taken = set(known)
         self.inventor = Inventor((), rng)
-        hosts = Counter(_host(url) for url in known)
+        hosts = Counter(_host(url) for url, _, _ in learned)
         self.hosts = {
-            host: f"{'shop' if not place else f'shop{place + 1}'}.example" for place, (host, _) in enumerate(hosts.most_common())
+            host: f"https://shop{place or ''}.example" for place, (host, _) in enumerate(hosts.most_common())
         }
-        counts = Counter(word for url in known for word in set(_tokens(_path(url))))
+        counts = Counter(word for url, _, _ in learned for word in set(re.findall(r"[A-Za-z0-9]+", _path(url))))
         self.kept = {word for word, count in counts.items() if count >= min_count}
+        self.shapes = [self._shape(*each) for each in learned]
 
-    def write(self, like: str, old: tuple[str, str], new: tuple[str, str]) -> str:
-        """A URL of the shape of `like`, whose title and code `old` it shows as those of the row, `new`."""
-        path = _path(like)
-        title, code = (slug(old[0]), slug(new[0])), (old[1], new[1])
-        held = {word for word in title[0].split("-") if word}
-        made = []
-        for piece in re.split(r"(/)", path):
-            words = set(re.findall(r"[a-z0-9]+", piece.lower()))
-            if len(held) > 1 and title[1] and 2 * len(words & held) > len(held):
-                kept = [each for each in re.split(r"[^A-Za-z0-9.]+", piece) if any(sign.isdigit() for sign in each) and each.lower() not in held]
-                made.append("-".join([title[1], *(self._token(each, code) for each in kept)]))
+    def _shape(self, url: str, title: str, code: str) -> list[tuple[str, str]]:
+        """What a URL is made of: (kind, text), where the kind says what a new one has there."""
+        made = [("kept", self.hosts[_host(url)])]
+        held = set(slug(title).split("-"))
+        for piece in re.split(r"(/)", _path(url)):
+            words = re.findall(r"[a-z0-9]+", piece.lower())
+            if title and len(held & set(words)) > len(held) / 2:
+                made.append(("title", ""))
+                rest = [word for word in re.findall(r"[A-Za-z0-9]+", piece) if word.lower() not in held]
+                for word in (word for word in rest if any(sign.isdigit() for sign in word)):
+                    made += [("kept", "-"), *self._tokens(word, code)]
             else:
-                made.append("".join(self._token(each, code) for each in re.split(r"([^A-Za-z0-9]+)", piece)))
-        start = f"https://{self.hosts[_host(like)]}"
-        url, tries = start + "".join(made), 0
+                for word in re.split(r"([^A-Za-z0-9]+)", piece):
+                    made += self._tokens(word, code)
+        return made
+
+    def _tokens(self, word: str, code: str) -> list[tuple[str, str]]:
+        if code and word.endswith(code) and len(word) - len(code) <= 1:
+            return [("kept", word.removesuffix(code)), ("code", code)]
+        if not word or not word.isalnum() or word in self.kept:
+            return [("kept", word)]
+        if len(word) > 3 and re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", word) and not word.isalpha() and not word.isdigit():
+            return [("HEX" if word.isupper() else "hex", word)]
+        return [("word", word)]
+
+    def write(self, title: str, code: str) -> str:
+        """A URL in the shape of one of the source's, that shows the title and the identifier where that did."""
+        made = "".join([self._fill(kind, text, title, code) for kind, text in self._any()])
+        url = made
         while url in self.taken:
-            tries += 1
-            url = f"{start}{''.join(made)}-{self.inventor.code('9' * (2 + tries))}"
+            url = f"{made}-{self.inventor.below(1 << 40):x}"
         self.taken.add(url)
         return url
 
-    def _token(self, token: str, code: tuple[str, str]) -> str:
-        if code[0] and code[1] and token.endswith(code[0]):
-            return token.removesuffix(code[0]) * (token.removesuffix(code[0]) in ("p", "P", "")) + code[1]
-        if not token or token in self.kept or not token[0].isalnum():
-            return token
-        if len(token) > 3 and re.fullmatch(r"[0-9a-fA-F]+", token) and re.search(r"\d", token):
-            signs = "0123456789ABCDEF" if token.isupper() or token.isdigit() else "0123456789abcdef"
-            signs = signs[:10] if token.isdigit() else signs
-            return "".join(signs[self.inventor._next(len(signs))] for _ in token)
-        return self.inventor.word(token) if token.isalpha() else self.inventor.code(token)
+    def _any(self) -> list[tuple[str, str]]:
+        return self.shapes[self.inventor.below(len(self.shapes))]
+
+    def _fill(self, kind: str, text: str, title: str, code: str) -> str:
+        if kind == "kept":
+            return text
+        if kind == "title" and title:
+            return slug(title)
+        if kind == "code" and code:
+            return code
+        if kind in ("hex", "HEX"):
+            made = f"{self.inventor.below(1 << 60):015x}{self.inventor.below(1 << 60):015x}"[-len(text) :]
+            return made if kind == "hex" else made.upper()
+        return self.inventor.word(text or "word")
 
 
 def _host(url: str) -> str:
@@ -172,7 +197,3 @@ def _path(url: str) -> str:
     """All after the host."""
     found = re.match(r"^(?:[a-zA-Z]+:)?//[^/?#]*(.*)$", url, re.DOTALL)
     return found.group(1) if found else f"/{url}"
-
-
-def _tokens(path: str) -> list[str]:
-    return re.findall(r"[A-Za-z0-9]+", path)

@@ -21,7 +21,7 @@ PICTURE_PATH = ""
 """What stands for a picture's path until there is a picture."""
 MENTIONED = 0.1
 """A category goes with a text where so many rows name it there."""
-_LEARNED_TEXTS = 50_000
+_LEARNED_TEXTS, _LEARNED_LINKS = 20_000, 5_000
 _PATTERNS = 3
 
 
@@ -95,26 +95,28 @@ class Inventing:
         if kind == "text":
             return self._texts(part, tokens)
         known = [text for text, each in zip(part.column.texts(), part.nature.present, strict=True) if each]
-        like = self._source(part, tokens.row)
         if kind == "code":
-            return Codes(known, self.model.min_count, self.rng).draw(like)
-        links = Links(known, self.model.min_count, self.rng)
-        old, new = self._named(tokens)
-        return [links.write(each, before, after) for each, before, after in zip(like, old, new, strict=True)]
+            return Codes(known, self.model.min_count, self.rng).draw(self._source(part, tokens.row))
+        _, firsts = np.unique(part.column.codes[self.model.learned[tokens.row]], return_index=True)
+        learned = tokens.row[np.sort(firsts)[:_LEARNED_LINKS]]
+        shown = [self._source(part, learned), *self._old_names(learned)]
+        links = Links(known, list(zip(*shown, strict=True)), self.model.min_count, self.rng)
+        return [links.write(title, code) for title, code in zip(*self._new_names(tokens), strict=True)]
 
-    def _named(self, tokens: Tokens) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Title and identifier, old and new, of the rows that the tokens are like and of the tokens' own."""
-        old, new = [], []
+    def _old_names(self, rows: np.ndarray) -> list[list[str]]:
+        """Titles and identifiers of learning rows."""
+        return [self._source(named[0], rows) if named else [""] * len(rows) for named in (self.title, self.codes)]
+
+    def _new_names(self, tokens: Tokens) -> list[list[str]]:
+        """Titles and identifiers of the tokens' own rows."""
+        made = []
         for named in (self.title, self.codes):
             if named is None:
-                old.append([""] * len(tokens.row))
-                new.append([""] * len(tokens.row))
-                continue
-            part, theirs, values = named
-            places = theirs.of_row[tokens.first].tolist()
-            old.append(self._source(part, tokens.row))
-            new.append([values[place] if place >= 0 else "" for place in places])
-        return list(zip(*old, strict=True)), list(zip(*new, strict=True))
+                made.append([""] * len(tokens.row))
+            else:
+                _, theirs, values = named
+                made.append([values[place] if place >= 0 else "" for place in theirs.of_row[tokens.first].tolist()])
+        return made
 
     def _texts(self, part: Part, tokens: Tokens) -> list[str]:
         model, rng = self.model, self.rng

@@ -16,7 +16,7 @@ FINE_BINS, COARSE_BINS = 32, 8
 EQUAL = 0.2
 """A number is drawn as a share of another where so many rows have the two equal."""
 _RATE_GROUPS = 60
-_LEAST_PAIRS = 20
+_LEAST_PAIRS, _TRIED_PAIRS = 20, 1000
 
 
 @dataclass
@@ -135,13 +135,22 @@ def relate(parts: Sequence[Part]) -> None:
 
 def _relate(parts: Sequence[Part], place: int, base: int, groups: Sequence[int]) -> bool:
     part, source = parts[place], parts[base]
-    both = part.valued & source.valued
+    both = np.flatnonzero(part.valued & source.valued)
+    if len(both) > _TRIED_PAIRS and not _related(parts, place, base, groups, both[:: len(both) // _TRIED_PAIRS]):
+        return False
+    return _related(parts, place, base, groups, both)
+
+
+def _related(parts: Sequence[Part], place: int, base: int, groups: Sequence[int], both: np.ndarray) -> bool:
+    """Whether it is so in the rows `both`; then it is noted in the part."""
+    part, source = parts[place], parts[base]
     own, theirs = part.amounts[both] * part.numbers.unit, source.amounts[both] * source.numbers.unit
-    if both.sum() < _LEAST_PAIRS or (theirs <= 0).any() or len(np.unique(own)) < 3:
+    if len(both) < _LEAST_PAIRS or (theirs <= 0).any() or len(np.unique(own)) < 3:
         return False
     slack = 0.501 * part.numbers.unit + 1e-12 * np.abs(own)
     low, high = (own - slack) / theirs, (own + slack) / theirs
-    pairs = len(np.unique(np.stack([own, theirs]), axis=1).T)
+    part.base, part.by, part.rates, part.shares = -1, -1, None, None
+    pairs = len(np.unique(own + 1j * theirs))
     for by in (-1, *groups):
         codes = np.zeros(len(low), np.int64) if by < 0 else parts[by].folded[both]
         size = 1 if by < 0 else len(parts[by].texts)
@@ -154,7 +163,7 @@ def _relate(parts: Sequence[Part], place: int, base: int, groups: Sequence[int])
             part.rates = np.where(used, (np.where(used, most, 0) + np.where(used, least, 0)) / 2, np.nan)
             return True
     if (own == theirs).mean() >= EQUAL and source.shares is None and source.rates is None:
-        part.base, part.shares = base, np.ones(len(both))
+        part.base, part.shares = base, np.ones(len(part.folded))
         part.shares[both] = own / theirs
         return True
     return False

@@ -7,7 +7,6 @@ generator seeded with (seed, i) alone, so the number of processes changes nothin
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

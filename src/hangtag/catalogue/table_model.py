@@ -22,7 +22,7 @@ from hangtag.catalogue.joint import Cells, Drawer, Factor, choose_parents, entro
 from hangtag.catalogue.parts import Part, make_factor, make_part, relate
 from hangtag.errors import TableError, nearest_name
 
-LEARNING_ROWS = 150_000
+LEARNING_ROWS = 60_000
 """Rows that the joint distribution is learned from; what is rare and what is forbidden is counted over all."""
 ALWAYS = 0.99
 """A column is the product's where so many of the rows that share the product agree in it."""

@@ -13,6 +13,9 @@ from hangtag.catalogue.split import fold
 MOST_WORDS = 120
 """A longer text is cut."""
 _TRIES = 6
+_LONGEST_TOKEN = 8
+"""A missing value's token is no longer."""
+_INVENTED, _LONGEST_INVENTED = 400, 10
 _ONSETS = ["b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "kl", "l", "m", "n", "p", "pr", "qu", "r", "s", "sk", "st", "t", "tr", "v", "w", "z"]
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io"]
 _CODAS = ["l", "n", "r", "s", "th", "nd", "rn", "x", "m", "lt"]
@@ -23,38 +26,49 @@ Piece = tuple[str, str, str, bool]
 
 
 class Inventor:
-    """Words that are in nobody's vocabulary, the source's least of all."""
+    """Words that are in nobody's vocabulary, the source's least of all, and signs by chance."""
 
     def __init__(self, known: Iterable[str], rng: np.random.Generator) -> None:
         self.known = set(known)
         self.rng = rng
         self.numbers: list[int] = []
+        self.words = [self._invented(length) for length in range(3, _LONGEST_INVENTED)]
 
-    def _next(self, below: int) -> int:
+    def below(self, end: int) -> int:
         """A number from 0 on; drawn by the thousand, since one at a time is slow."""
         if not self.numbers:
-            self.numbers = self.rng.integers(0, 1 << 30, 4096).tolist()
-        return self.numbers.pop() % below
+            self.numbers = self.rng.integers(0, 1 << 62, 4096).tolist()
+        return self.numbers.pop() % end
+
+    def _invented(self, length: int) -> list[str]:
+        """Many words of about `length` letters."""
+        made = []
+        while len(made) < _INVENTED:
+            word = ""
+            while len(word) < length:
+                word += _ONSETS[self.below(len(_ONSETS))] + _VOWELS[self.below(len(_VOWELS))]
+            word += _CODAS[self.below(len(_CODAS))]
+            if word not in self.known:
+                made.append(word)
+        return made
 
     def word(self, like: str) -> str:
         """A word of about the length and of the case of `like`; a number where it holds digits."""
-        if any(sign.isdigit() for sign in like):
+        if not like.isalpha() and any(sign.isdigit() for sign in like):
             return self.code(like)
-        while True:
-            made = ""
-            while len(made) < min(max(len(like) - 1, 3), 9):
-                made += _ONSETS[self._next(len(_ONSETS))] + _VOWELS[self._next(len(_VOWELS))]
-            made += _CODAS[self._next(len(_CODAS))]
-            if made not in self.known:
-                return made.upper() if like.isupper() else made.capitalize() if like[:1].isupper() else made
+        words = self.words[min(max(len(like) - 4, 0), len(self.words) - 1)]
+        made = words[self.below(len(words))]
+        return made.upper() if like.isupper() else made.capitalize() if like[:1].isupper() else made
 
     def code(self, like: str) -> str:
         """Digits for digits (the first of them no 0), letters for letters, every other sign as it stands."""
+        if like.isdigit():
+            first = 10 ** (len(like) - 1)
+            return str(first + self.below(9 * first))
         return "".join(
-            "0123456789"[self._next(10)] if sign.isdigit() and place else
-            "123456789"[self._next(9)] if sign.isdigit() else
-            chr((65 if sign.isupper() else 97) + self._next(26)) if sign.isalpha() else sign
-            for place, sign in enumerate(like)
+            "0123456789"[self.below(10)] if sign.isdigit() else
+            chr((65 if sign.isupper() else 97) + self.below(26)) if sign.isalpha() else sign
+            for sign in like
         )  # fmt: skip
 
 
@@ -76,7 +90,7 @@ class Writer:
             [(before, core, after, not core or counts[fold(core)] >= min_count) for before, core, after in parts]
             for parts in split
         ]
-        self.taken = {hash(fold(text)) for text in forbidden}
+        self.taken = {hash(_folded(text)) for text in forbidden}
         self.rng = rng
         self.inventor = Inventor(counts, rng)
 
@@ -99,8 +113,9 @@ class Writer:
             pieces.append(("", "Edition", "", False))
 
     def _take(self, text: str) -> bool:
-        key = hash(fold(text))
-        if key in self.taken or not fold(text):
+        folded = _folded(text)
+        key = hash(folded)
+        if key in self.taken or not folded:
             return False
         self.taken.add(key)
         return True
@@ -115,9 +130,15 @@ class Writer:
         return [piece for piece in joined if not piece[1] or not (piece[1] in seen or seen.add(piece[1]))]  # type: ignore[func-returns-value]
 
     def _words(self, pieces: Sequence[Piece]) -> str:
-        return " ".join(
-            f"{before}{core if kept else self.inventor.word(core)}{after}" for before, core, after, kept in pieces
-        )
+        word = self.inventor.word
+        return " ".join([f"{before}{core if kept else word(core)}{after}" for before, core, after, kept in pieces])
+
+
+def _folded(text: str) -> str:
+    """As `fold`, quicker for plain letters."""
+    if len(text) > _LONGEST_TOKEN and text.isascii():
+        return " ".join(text.lower().split())
+    return fold(text)
 
 
 def _parts(word: str) -> tuple[str, str, str]:
