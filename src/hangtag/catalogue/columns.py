@@ -147,7 +147,8 @@ def nature(column: Column, min_count: int, title: bool = False) -> Nature:
         return Nature(kind, present, numbers)
     if named_code or _looks_like_code(values, counts, rows, distinct):
         return Nature("code", present)
-    return Nature("text" if counts[counts >= min_count].sum() < 0.5 * rows else "category", present)
+    wordy = counts[counts >= min_count].sum() < 0.5 * rows and _share(values, counts, r"\S\s+\S+\s+\S") > 0.5
+    return Nature("text" if wordy or distinct > 0.5 * rows else "category", present)
 
 
 def _few_or_blank(column: Column) -> bool:

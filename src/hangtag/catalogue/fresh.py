@@ -161,17 +161,14 @@ class Links:
             return [("HEX" if word.isupper() else "hex", word)]
         return [("word", word)]
 
-    def write(self, title: str, code: str) -> str:
-        """A URL in the shape of one of the source's, that shows the title and the identifier where that did."""
-        made = "".join([self._fill(kind, text, title, code) for kind, text in self._any()])
+    def write(self, shape: int, title: str, code: str) -> str:
+        """A URL in the shape of a learned one, that shows the title and the identifier where that did."""
+        made = "".join([self._fill(kind, text, title, code) for kind, text in self.shapes[shape]])
         url = made
         while url in self.taken:
             url = f"{made}-{self.inventor.below(1 << 40):x}"
         self.taken.add(url)
         return url
-
-    def _any(self) -> list[tuple[str, str]]:
-        return self.shapes[self.inventor.below(len(self.shapes))]
 
     def _fill(self, kind: str, text: str, title: str, code: str) -> str:
         if kind == "kept":

@@ -5,6 +5,8 @@ Rows share a new identifier or title where the rows of the source that they are 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +103,21 @@ class Inventing:
         learned = tokens.row[np.sort(firsts)[:_LEARNED_LINKS]]
         shown = [self._source(part, learned), *self._old_names(learned)]
         links = Links(known, list(zip(*shown, strict=True)), self.model.min_count, self.rng)
-        return [links.write(title, code) for title, code in zip(*self._new_names(tokens), strict=True)]
+        shapes = self._shapes(learned, shown[0], tokens)
+        return [links.write(*each) for each in zip(shapes, *self._new_names(tokens), strict=True)]
+
+    def _shapes(self, learned: np.ndarray, urls: list[str], tokens: Tokens) -> list[int]:
+        """Places of learned URLs whose shapes the new ones have: of the same country, where URLs name it."""
+        shown = [" ".join(re.findall(r"[a-z0-9]+", url.lower())) for url in urls]
+        views = self._views(self._mentioned(learned, shown, None), learned, tokens)
+        cells = Cells(len(learned), [view for view, _ in views], [1] * (len(views) + 1), rng=self.rng)
+        return cells.draw(len(tokens.row), [view for _, view in views], self.rng).tolist()
+
+    def _views(self, places: Sequence[int], rows: np.ndarray, tokens: Tokens) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The categories of learning rows and of tokens."""
+        folded = [self.model.parts[place].folded for place in places]
+        taken = [self.found.rows[place][tokens.first] for place in places]
+        return [(each[rows], each[new]) for each, new in zip(folded, taken, strict=True)]
 
     def _old_names(self, rows: np.ndarray) -> list[list[str]]:
         """Titles and identifiers of learning rows."""
@@ -141,14 +157,9 @@ class Inventing:
     def _contexts(self, rows: np.ndarray, texts: list[str], tokens: Tokens) -> list[tuple[np.ndarray, np.ndarray]]:
         """Views of texts and tokens: their category, then what the texts name, then the price."""
         model, found = self.model, self.found
-        views = []
-        if model.roles.category:
-            place = model.place(model.roles.category)
-            folded = model.parts[place].folded
-            views.append((folded[rows], folded[found.rows[place][tokens.first]]))
-        for place in self._mentioned(rows, texts):
-            folded = model.parts[place].folded
-            views.append((folded[rows], folded[found.rows[place][tokens.first]]))
+        main = model.place(model.roles.category) if model.roles.category else None
+        places = [*([] if main is None else [main]), *self._mentioned(rows, texts, main)]
+        views = self._views(places, rows, tokens)
         if model.roles.price:
             place = model.place(model.roles.price)
             both = np.concatenate([model.parts[place].amounts[rows], found.amounts[place][tokens.first]])
@@ -156,13 +167,13 @@ class Inventing:
             views.append((split[: len(rows)], split[len(rows) :]))
         return views
 
-    def _mentioned(self, rows: np.ndarray, texts: list[str]) -> list[int]:
-        """Places of the categories, other than the main one, that the texts name, such as a colour."""
+    def _mentioned(self, rows: np.ndarray, texts: list[str], main: int | None) -> list[int]:
+        """Places of the categories, other than `main`, that the texts name, such as a colour."""
         sample = range(0, len(rows), max(1, len(rows) // 2000))
         folded = [f" {fold(texts[number])} " for number in sample]
         chosen = []
         for place, part in enumerate(self.model.parts):
-            if part.nature.kind != "category" or part.name == self.model.roles.category or len(part.texts) < 2:
+            if part.nature.kind != "category" or place == main or len(part.texts) < 2:
                 continue
             names = [f" {fold(text)} " for text in part.texts]
             held = [names[part.folded[rows[number]]] in text for number, text in zip(sample, folded, strict=True)]

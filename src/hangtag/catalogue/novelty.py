@@ -39,7 +39,7 @@ class Source:
         numbers but the main one."""
         made = np.zeros(len(folded[0]), np.uint64)
         for place, part in enumerate(self.model.parts):
-            if part.nature.kind not in ("category", "number"):
+            if part.nature.kind not in ("category", "number") or part.rates is not None:
                 continue
             value = folded[place]
             if place in self.edges:

@@ -17,8 +17,8 @@ DATE_PATTERNS = (
     "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y/%m/%d",
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d",
 )  # fmt: skip
-_NUMBER = r"^(?P<prefix>(?:[A-Z]{2,3}|[^\w\s\-])?\$? ?)(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?P<suffix>[^0-9]{0,6})$"
-_EXPONENT = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+_NUMBER = r"^(?P<prefix>(?:(?:USD|EUR|GBP|CHF|CNY|RMB|JPY|KRW|INR|AUD|CAD|HKD|SGD|US|[^\w\s\-])\$? ?)?)(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?P<suffix>[^0-9]{0,6})$"
+_EXPONENT = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 MOST = 4e15
 """Larger numbers, counted in units of the last decimal, are no longer whole in floating point."""
 _MAX_DECIMALS = 9
@@ -121,9 +121,10 @@ class Spread:
 
     def _endings(self, counts: np.ndarray, dates: bool) -> tuple[np.ndarray, np.ndarray]:
         """For each distinct value the largest power of ten, two digits short of it, whose remainder is common."""
-        modulus = np.ones(len(self.distinct), np.int64)
+        step = max(int(np.gcd.reduce(self.distinct)), 1) if len(self.distinct) > 2 else 1
+        modulus = np.full(len(self.distinct), step, np.int64)
         if dates:
-            return modulus, modulus * 0
+            return modulus * 0 + 1, modulus * 0
         common = max(self.min_count, COMMON_SHARE * counts.sum())
         size = np.abs(self.distinct)
         for power in range(1, 16):
@@ -131,9 +132,9 @@ class Spread:
             fits = size >= 10 * step
             if not fits.any():
                 break
-            _, place, = np.unique(self.distinct % step, return_inverse=True)
+            _, place = np.unique(self.distinct % step, return_inverse=True)
             enough = np.bincount(place, counts * fits)[place] >= common
-            modulus[fits & enough] = step
+            modulus[fits & enough] = np.maximum(modulus[fits & enough], step)
         return modulus, self.distinct % modulus
 
     def near(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -128,20 +128,21 @@ def relate(parts: Sequence[Part]) -> None:
         if part.nature.kind == "category" and 1 < len(part.texts) <= _RATE_GROUPS
     ]  # fmt: skip
     for rank, place in enumerate(numbers):
-        for base in numbers[:rank]:
-            if _relate(parts, place, base, groups):
-                break
+        any(_relate(parts, place, base, groups, exact) for exact in (True, False) for base in numbers[:rank])
 
 
-def _relate(parts: Sequence[Part], place: int, base: int, groups: Sequence[int]) -> bool:
+def _relate(parts: Sequence[Part], place: int, base: int, groups: Sequence[int], exact: bool) -> bool:
+    """Note it where a number follows from another: by a rate, or, not `exact`, as a share."""
     part, source = parts[place], parts[base]
     both = np.flatnonzero(part.valued & source.valued)
-    if len(both) > _TRIED_PAIRS and not _related(parts, place, base, groups, both[:: len(both) // _TRIED_PAIRS]):
+    if len(both) > _TRIED_PAIRS and not _related(parts, place, base, groups, both[:: len(both) // _TRIED_PAIRS], exact):
         return False
-    return _related(parts, place, base, groups, both)
+    return _related(parts, place, base, groups, both, exact)
 
 
-def _related(parts: Sequence[Part], place: int, base: int, groups: Sequence[int], both: np.ndarray) -> bool:
+def _related(
+    parts: Sequence[Part], place: int, base: int, groups: Sequence[int], both: np.ndarray, exact: bool
+) -> bool:
     """Whether it is so in the rows `both`; then it is noted in the part."""
     part, source = parts[place], parts[base]
     own, theirs = part.amounts[both] * part.numbers.unit, source.amounts[both] * source.numbers.unit
@@ -151,7 +152,7 @@ def _related(parts: Sequence[Part], place: int, base: int, groups: Sequence[int]
     low, high = (own - slack) / theirs, (own + slack) / theirs
     part.base, part.by, part.rates, part.shares = -1, -1, None, None
     pairs = len(np.unique(own + 1j * theirs))
-    for by in (-1, *groups):
+    for by in (-1, *groups) if exact else ():
         codes = np.zeros(len(low), np.int64) if by < 0 else parts[by].folded[both]
         size = 1 if by < 0 else len(parts[by].texts)
         least, most = np.full(size, np.inf), np.full(size, -np.inf)
@@ -162,7 +163,7 @@ def _related(parts: Sequence[Part], place: int, base: int, groups: Sequence[int]
             part.base, part.by = base, by
             part.rates = np.where(used, (np.where(used, most, 0) + np.where(used, least, 0)) / 2, np.nan)
             return True
-    if (own == theirs).mean() >= EQUAL and source.shares is None and source.rates is None:
+    if not exact and (own == theirs).mean() >= EQUAL and source.shares is None and source.rates is None:
         part.base, part.shares = base, np.ones(len(part.folded))
         part.shares[both] = own / theirs
         return True

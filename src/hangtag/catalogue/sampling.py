@@ -53,10 +53,12 @@ class Skeleton:
 
 @dataclass
 class Donors:
-    """For each place of a column the learning row whose value a new row takes, and the numbers that come of it."""
+    """For each place of a column the learning row whose value a new row takes, and the numbers that come of it;
+    `products` has the donors of each product by place among the model's product factors."""
 
     rows: dict[int, np.ndarray]
     amounts: dict[int, np.ndarray]
+    products: dict[int, np.ndarray]
 
 
 def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Skeleton:
@@ -73,12 +75,17 @@ def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Ske
     return Skeleton(like, product, model.groups.order[model.groups.starts[like[product]] + rank])
 
 
-def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator) -> Donors:
-    """Donors for all columns of the skeleton's rows."""
+def draw_rows(
+    model: TableModel, skeleton: Skeleton, rng: np.random.Generator, kept: dict[int, np.ndarray] | None = None
+) -> Donors:
+    """Donors for all columns of the skeleton's rows; the products' categories may be `kept` from an earlier draw."""
     groups = model.groups
     taken = {0: skeleton.like}
     for place, drawer in enumerate(model.product_drawers, 1):
-        taken[place] = drawer.draw(len(skeleton.like), taken, rng)
+        if kept and model.products[place].position is None:
+            taken[place] = kept[place]
+        else:
+            taken[place] = drawer.draw(len(skeleton.like), taken, rng)
     amounts = {}
     for place, column in enumerate(model.product_places, 1):
         amounts[column] = near(model.parts[column], groups.first[taken[place]], rng)[skeleton.product]
@@ -92,7 +99,7 @@ def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator) -
             drawn[place] = drawer.draw(len(skeleton.row), drawn, rng)
         amounts[column] = near(model.parts[column], drawn[place], rng)
     columns = [*model.product_places, *model.row_places]
-    found = Donors({column: drawn[place] for place, column in enumerate(columns, 1)}, amounts)
+    found = Donors({column: drawn[place] for place, column in enumerate(columns, 1)}, amounts, taken)
     for column in range(len(model.parts)):
         if column not in found.rows:  # always the same, or it follows from another
             found.rows[column] = rng.integers(0, len(model.learned), len(skeleton.row))
@@ -105,7 +112,7 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
     found = draw_rows(model, skeleton, rng)
     known = source.holds(*_contents(model, found))
     effort = 0
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         if not known.any() or effort > EFFORT * max(len(known), 2000):
             break
         counts = np.bincount(skeleton.product, known, len(skeleton.like))
@@ -113,13 +120,16 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
         effort += len(again)
         products, renumbered = np.unique(skeleton.product[again], return_inverse=True)
         part = Skeleton(skeleton.like[products], renumbered, skeleton.row[again])
-        other = draw_rows(model, part, rng)
+        kept = {place: each[products] for place, each in found.products.items()} if turn < ROUNDS // 2 else None
+        other = draw_rows(model, part, rng, kept)
         still = source.holds(*_contents(model, other))
         fewer = np.bincount(renumbered, still, len(products)) < counts[products]
         taken = fewer[renumbered]
         for old, new in ((found.rows, other.rows), (found.amounts, other.amounts)):
             for place in old:
                 old[place][again[taken]] = new[place][taken]
+        for place in found.products:
+            found.products[place][products[fewer]] = other.products[place][fewer]
         gone = int(known.sum())
         known[again[taken]] = still[taken]
         if known.sum() > (1 - WORTHWHILE) * gone:
