@@ -103,8 +103,8 @@ def synth(
         else:
             from hangtag.catalogue.synth_like import synthesise_like
 
-            columns = {"title_column": title_column, "category_column": category_column, "price_column": price_column}
-            info = synthesise_like(like, out, rows, seed, size, min_count, **columns, progress=progress)
+            columns = (title_column, category_column, price_column)
+            info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress)
     goes_on = f"hangtag train demo --set data.path={out}" if like is None else f"see {out / 'catalogue.json'}"
     say(f"{info['counts']['rows']} products in {out}; next: {goes_on}")
 

@@ -30,7 +30,9 @@ _CODE = re.compile(
     r"sku|ean\d*$|gtin|upc|asin|isbn|barcode|uuid|guid|mpn|(^|_)id$|^id_|handle$|hash$|e?mail|phone"
     r"|(product|item|article|style|model|variant|order|customer)_?(code|id|number|no|nr|ref|reference)$"
 )
-_QUANTITY = re.compile(r"price|cost|amount|total|weight|height|width|length|qty|quantity|stock|rating|score|count|views")
+_QUANTITY = re.compile(
+    r"price|cost|amount|total|weight|height|width|length|qty|quantity|stock|rating|score|count|views"
+)
 _PICTURE = r"(?i)\.(jpe?g|png|webp|gif|bmp|tiff?|avif)$"
 
 
@@ -95,9 +97,7 @@ def _read_large(path: Path) -> list[Column] | None:
             table = csv.read_csv(
                 path,
                 csv.ReadOptions(block_size=1 << 24),
-                csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"
-                ),
+                csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
                 csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
             )
         names = [name.strip() or f"column_{number}" for number, name in enumerate(table.column_names, 1)]
@@ -126,9 +126,9 @@ def _large_column(name: str, texts: Any) -> Column:
     return column
 
 
-def nature(column: Column, min_count: int, title: bool = False) -> Nature:
+def nature(column: Column, min_count: int, title: bool = False, price: bool = False) -> Nature:
     """What a column is, from its values, how often they repeat, and its name."""
-    present = np.array([bool(fold(text)) for text in column.texts()], bool) if _few_or_blank(column) else _present(column)
+    present = _present(column)
     values, counts = column.values.filter(pa.array(present)), column.counts[present]
     rows, distinct = int(counts.sum()), len(counts)
     name = re.sub(r"\W+", "_", column.name.strip().lower())
@@ -143,7 +143,7 @@ def nature(column: Column, min_count: int, title: bool = False) -> Nature:
     named_code = bool(_CODE.search(name)) and not _NOT_A_CODE.search(name)
     numbers = parse_numbers(values)
     if numbers is not None:
-        kind = _kind_of_numbers(numbers, name, named_code, rows, distinct)
+        kind = "number" if price else _kind_of_numbers(numbers, name, named_code, rows, distinct)
         return Nature(kind, present, numbers)
     if named_code or _looks_like_code(values, counts, rows, distinct):
         return Nature("code", present)
@@ -151,15 +151,11 @@ def nature(column: Column, min_count: int, title: bool = False) -> Nature:
     return Nature("text" if wordy or distinct > 0.5 * rows else "category", present)
 
 
-def _few_or_blank(column: Column) -> bool:
-    return len(column.values) <= 100_000
-
-
 def _present(column: Column) -> np.ndarray:
-    """As `fold(text) != ""`, for very many values: only short ones can be tokens of a missing value."""
+    """Where `fold(text)` is not "": only short texts without digits can be a missing value's token."""
     present = np.ones(len(column.values), bool)
-    short = np.flatnonzero(pc.less_equal(pc.utf8_length(pc.utf8_trim_whitespace(column.values)), 8).to_numpy(False))
-    for place in short:
+    short = pc.less_equal(pc.utf8_length(pc.utf8_trim_whitespace(column.values)), 8)
+    for place in np.flatnonzero(pc.and_not(short, pc.match_substring_regex(column.values, "[0-9]")).to_numpy(False)):
         present[place] = bool(fold(column.values[int(place)].as_py()))
     return present
 

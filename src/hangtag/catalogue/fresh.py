@@ -57,14 +57,19 @@ class Codes:
         for code in known[:: max(1, len(known) // 20_000)]:
             groups.setdefault(form(code), []).append(code)
         return {
-            each: [signs[0] if len(codes) >= self.min_count and len(set(signs)) == 1 else "" for signs in zip(*codes, strict=True)]
+            each: [
+                signs[0] if len(codes) >= self.min_count and len(set(signs)) == 1 else ""
+                for signs in zip(*codes, strict=True)
+            ]
             for each, codes in groups.items()
         }
 
     def draw(self, like: Sequence[str]) -> list[str]:
         """One new identifier of the form of each of `like`."""
         if self.range and (self.range[1] - self.range[0]) > 4 * (len(like) + len(self.taken)):
-            return self._fill([""] * len(like), lambda forms: self.rng.integers(*self.range, len(forms)).astype("U20").tolist())  # type: ignore[misc]
+            return self._fill(
+                [""] * len(like), lambda forms: self.rng.integers(*self.range, len(forms)).astype("U20").tolist()
+            )  # type: ignore[misc]
         others = self.rng.choice(len(self.forms), len(like), p=self.shares)
         known = set(self.forms)
         wanted = [each if each in known else self.forms[others[place]] for place, each in enumerate(map(form, like))]
@@ -129,9 +134,7 @@ class Links:
         self.taken = set(known)
         self.inventor = Inventor((), rng)
         hosts = Counter(_host(url) for url, _, _ in learned)
-        self.hosts = {
-            host: f"https://shop{place or ''}.example" for place, (host, _) in enumerate(hosts.most_common())
-        }
+        self.hosts = {host: f"https://shop{place or ''}.example" for place, (host, _) in enumerate(hosts.most_common())}
         counts = Counter(word for url, _, _ in learned for word in set(re.findall(r"[A-Za-z0-9]+", _path(url))))
         self.kept = {word for word, count in counts.items() if count >= min_count}
         self.shapes = [self._shape(*each) for each in learned]

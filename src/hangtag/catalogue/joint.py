@@ -15,7 +15,7 @@ import numpy as np
 
 MOST_PARENTS = 4
 MOST_CANDIDATES = 10
-SCORED_ROWS = 20_000
+SCORED_ROWS = 10_000
 LEAST_GAIN = 0.01
 """Nats by which a further parent must tell more, after the correction for chance."""
 _DENSE = 4_000_000
@@ -142,7 +142,9 @@ class Cells:
             self.levels.append(_Level(known, cells * codes, codes, cell, np.lexsort((tie, cell))))
             cells = len(known)
 
-    def draw(self, rows: int, views: Sequence[np.ndarray], rng: np.random.Generator, keys: np.ndarray | None = None) -> np.ndarray:
+    def draw(
+        self, rows: int, views: Sequence[np.ndarray], rng: np.random.Generator, keys: np.ndarray | None = None
+    ) -> np.ndarray:
         """A source row for each of `rows` new rows with these views, from the deepest cell that has enough."""
         cells = [np.zeros(rows, np.int64)]
         for level, view in zip(self.levels[1:], views, strict=True):
@@ -154,7 +156,9 @@ class Cells:
             ready = (wanted >= 0) & (level.counts[wanted] >= (self.least[depth] if depth else 1))
             chosen = waiting[ready]
             if len(chosen):
-                found[chosen] = level.take(wanted[ready], rng, keys[chosen] if self.keyed and keys is not None else None)
+                found[chosen] = level.take(
+                    wanted[ready], rng, keys[chosen] if self.keyed and keys is not None else None
+                )
             waiting = waiting[~ready]
         return found
 

@@ -7,7 +7,7 @@ import numpy as np
 from hangtag.catalogue.parts import FINE_BINS, Part, amounts_of, fold_values
 from hangtag.catalogue.table_model import TableModel
 
-TOLERANCE = 0.01
+TOLERANCE = 0.02
 """Two prices this near, as a share of either, are one and the same to who looks for a row; dates do not count."""
 _WORD = 2**64
 
@@ -43,7 +43,9 @@ class Source:
                 continue
             value = folded[place]
             if place in self.edges:
-                value = np.where(value < len(part.texts), value, len(part.texts) + np.searchsorted(self.edges[place], amounts[place]))
+                value = np.where(
+                    value < len(part.texts), value, len(part.texts) + np.searchsorted(self.edges[place], amounts[place])
+                )
             mixed = value.astype(np.uint64) + np.uint64((place + 1) * 0x9E3779B97F4A7C15 % _WORD)
             for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
                 mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)

@@ -17,7 +17,8 @@ DATE_PATTERNS = (
     "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y/%m/%d",
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d",
 )  # fmt: skip
-_NUMBER = r"^(?P<prefix>(?:(?:USD|EUR|GBP|CHF|CNY|RMB|JPY|KRW|INR|AUD|CAD|HKD|SGD|US|[^\w\s\-])\$? ?)?)(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?P<suffix>[^0-9]{0,6})$"
+_CURRENCY = r"(?:USD|EUR|GBP|CHF|CNY|RMB|JPY|KRW|INR|AUD|CAD|HKD|SGD|US|[^\w\s\-])\$? ?"
+_NUMBER = rf"^(?P<prefix>(?:{_CURRENCY})?)(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?P<suffix>[^0-9]{{0,6}})$"
 _EXPONENT = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 MOST = 4e15
 """Larger numbers, counted in units of the last decimal, are no longer whole in floating point."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from hangtag.catalogue.columns import Column, Nature
 from hangtag.catalogue.joint import Factor
-from hangtag.catalogue.numbers import Numbers, Spread
+from hangtag.catalogue.numbers import FEW_VALUES, Numbers, Spread
 
 OTHER = "other"
 FINE_BINS, COARSE_BINS = 32, 8
@@ -53,6 +53,11 @@ class Part:
 
     def is_number(self) -> bool:
         return self.nature.kind in ("number", "date")
+
+    def is_free(self) -> bool:
+        """A number of many values that follows from no other: it can be moved without touching anything else."""
+        numbers = self.nature.kind == "number" and self.base < 0 and self.spread is not None
+        return numbers and self.spread is not None and len(self.spread.distinct) > FEW_VALUES
 
 
 def make_part(column: Column, nature: Nature, rows: np.ndarray, min_count: int) -> Part:

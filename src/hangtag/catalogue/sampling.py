@@ -11,10 +11,13 @@ from hangtag.catalogue.parts import Part
 from hangtag.catalogue.table_model import TableModel
 
 ROUNDS = 20
-EFFORT = 6
+EFFORT = 100_000
 WORTHWHILE = 0.02
-"""Rows that the source has are drawn again up to ROUNDS times and EFFORT rows for each, as long as a round is rid of
-this share of them."""
+"""Rows that the source has are drawn again up to ROUNDS times, the last half of them only as long as a round is rid
+of this share of them. EFFORT bounds the rows drawn again: a few thousand many times over, of a million some."""
+
+FEW_LEFT = 0.05
+"""So few rows that are left of them take the content of others; more would bend the distribution, and stay."""
 
 
 @dataclass
@@ -60,6 +63,11 @@ class Donors:
     amounts: dict[int, np.ndarray]
     products: dict[int, np.ndarray]
 
+    def some(self, rows: np.ndarray, products: np.ndarray) -> Donors:
+        """Those of some rows and their products."""
+        chosen, numbers = ({key: each[rows] for key, each in found.items()} for found in (self.rows, self.amounts))
+        return Donors(chosen, numbers, {key: each[products] for key, each in self.products.items()})
+
 
 def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Skeleton:
     """Products enough for `rows` rows: every one of the source's as often as any other, in a new order."""
@@ -75,15 +83,13 @@ def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Ske
     return Skeleton(like, product, model.groups.order[model.groups.starts[like[product]] + rank])
 
 
-def draw_rows(
-    model: TableModel, skeleton: Skeleton, rng: np.random.Generator, kept: dict[int, np.ndarray] | None = None
-) -> Donors:
-    """Donors for all columns of the skeleton's rows; the products' categories may be `kept` from an earlier draw."""
+def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator, earlier: Donors | None = None) -> Donors:
+    """Donors for all columns of the skeleton's rows; after an `earlier` draw, for its free numbers alone."""
     groups = model.groups
     taken = {0: skeleton.like}
     for place, drawer in enumerate(model.product_drawers, 1):
-        if kept and model.products[place].position is None:
-            taken[place] = kept[place]
+        if earlier and not model.parts[model.product_places[place - 1]].is_free():
+            taken[place] = earlier.products[place]
         else:
             taken[place] = drawer.draw(len(skeleton.like), taken, rng)
     amounts = {}
@@ -92,7 +98,9 @@ def draw_rows(
     drawn = {place: groups.first[found][skeleton.product] for place, found in taken.items()}
     known = len(model.products)
     for place, column in enumerate(model.row_places, known):
-        if place - known < len(model.members):
+        if earlier and not model.parts[column].is_free():
+            drawn[place] = earlier.rows[column]
+        elif place - known < len(model.members):
             drawn[place] = _draw_members(model, skeleton, taken, rng)
         else:
             drawer = model.row_drawers[place - known - len(model.members)]
@@ -113,15 +121,15 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
     known = source.holds(*_contents(model, found))
     effort = 0
     for turn in range(ROUNDS):
-        if not known.any() or effort > EFFORT * max(len(known), 2000):
+        if not known.any() or effort > EFFORT + len(known) // 8:
             break
         counts = np.bincount(skeleton.product, known, len(skeleton.like))
         again = np.flatnonzero(counts[skeleton.product])
         effort += len(again)
         products, renumbered = np.unique(skeleton.product[again], return_inverse=True)
         part = Skeleton(skeleton.like[products], renumbered, skeleton.row[again])
-        kept = {place: each[products] for place, each in found.products.items()} if turn < ROUNDS // 2 else None
-        other = draw_rows(model, part, rng, kept)
+        earlier = found.some(again, products) if turn < ROUNDS // 2 else None
+        other = draw_rows(model, part, rng, earlier)
         still = source.holds(*_contents(model, other))
         fewer = np.bincount(renumbered, still, len(products)) < counts[products]
         taken = fewer[renumbered]
@@ -132,9 +140,30 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
             found.products[place][products[fewer]] = other.products[place][fewer]
         gone = int(known.sum())
         known[again[taken]] = still[taken]
-        if known.sum() > (1 - WORTHWHILE) * gone:
+        if known.sum() > (1 - WORTHWHILE) * gone and turn >= ROUNDS // 2:
             break
+    if 0 < known.mean() <= FEW_LEFT:
+        _replace_left(skeleton, found, known, rng)
     return found
+
+
+def _replace_left(skeleton: Skeleton, found: Donors, known: np.ndarray, rng: np.random.Generator) -> None:
+    """Give products with rows that the source has the content of new products that are without, and no smaller."""
+    sizes = np.bincount(skeleton.product)
+    starts = np.cumsum(sizes) - sizes
+    bad = np.bincount(skeleton.product, known) > 0
+    good = np.flatnonzero(~bad)
+    good = good[np.argsort(sizes[good], kind="stable")]
+    first = np.searchsorted(sizes[good], sizes[bad])
+    last = np.searchsorted(sizes[good], sizes[bad], "right")
+    last = np.where(last > first, last, len(good))  # of its own size, else larger
+    for product, low, high in zip(np.flatnonzero(bad), first, last, strict=True):
+        if low < high:
+            other = int(good[rng.integers(low, high)])
+            rows = np.arange(sizes[product])
+            for each in (found.rows, found.amounts):
+                for values in each.values():
+                    values[starts[product] + rows] = values[starts[other] + rows]
 
 
 def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -143,7 +172,9 @@ def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[
     return folded, [found.amounts.get(place, folded[place]) for place in range(len(folded))]
 
 
-def _draw_members(model: TableModel, skeleton: Skeleton, taken: dict[int, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _draw_members(
+    model: TableModel, skeleton: Skeleton, taken: dict[int, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """The rows of one product for all rows of a new one: of its size and, where there are enough, its category."""
     groups, wanted = model.groups, np.bincount(skeleton.product)
     views = [wanted, *(each.fine[taken[1]] for each in model.products[1:2])]
@@ -182,7 +213,11 @@ def _follow(model: TableModel, found: Donors, rng: np.random.Generator) -> None:
             codes = model.parts[part.by].folded[found.rows[part.by]] if part.by >= 0 else np.zeros(len(rows), np.int64)
             rates = part.rates[codes]
             both &= np.isfinite(rates)
-            made[both] = np.clip(np.rint((base * np.where(both, rates, 0))[both]), part.spread.low, part.spread.high)
+            exact = np.rint(base * np.where(both, rates, 0)).astype(np.int64)
+            outside = both & ((exact < part.spread.low) | (exact > part.spread.high))
+            made[both] = np.clip(exact[both], part.spread.low, part.spread.high)
+            if outside.any() and part.texts:  # larger than the source's largest: one of those that are missing
+                rows[outside] = rng.choice(np.flatnonzero(~part.valued), int(outside.sum()))
         elif part.shares is not None:
             shares = part.shares[rows]
             snapped = part.spread.snap(base * shares, part.amounts[rows])
@@ -235,6 +270,10 @@ def _levels(model: TableModel, found: Donors, rows: int) -> np.ndarray:
         valued = np.flatnonzero(part.valued[found.rows[place]])
         ordered = np.sort(amounts[valued])
         if len(ordered) and ordered[0] < ordered[-1]:
-            middle = np.searchsorted(ordered, amounts[valued], "left") + np.searchsorted(ordered, amounts[valued], "right") - 1
+            middle = (
+                np.searchsorted(ordered, amounts[valued], "left")
+                + np.searchsorted(ordered, amounts[valued], "right")
+                - 1
+            )
             result[valued] = middle / 2 / (len(ordered) - 1)
     return result

@@ -126,17 +126,24 @@ def _splits(made: Sample, roles: Roles, files: Sequence[str], seed: int) -> list
     keys = [column for column in keys if column.name == roles.title or len(column.values) < len(files)][:3]
     texts = {column.name: column.texts() for column in keys}
     texts = {"file_name": list(files), **texts}
-    return assign_splits([dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)], list(texts)[1:], seed)
+    return assign_splits(
+        [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)], list(texts)[1:], seed
+    )
 
 
-def write_rows(path: Path, files: Sequence[str], columns: Sequence[Drawn], names: Sequence[str], splits: Sequence[str]) -> None:
+def write_rows(
+    path: Path, files: Sequence[str], columns: Sequence[Drawn], names: Sequence[str], splits: Sequence[str]
+) -> None:
     """metadata.csv, some rows at a time; a path to a picture becomes the row's own."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         for start in range(0, len(files), _WRITTEN_ROWS):
             end = start + _WRITTEN_ROWS
             cells = [_cells(column, files, start, end) for column in columns]
             header = ["file_name", *names, "split"]
-            rows = [dict(zip(header, row, strict=True)) for row in zip(files[start:end], *cells, splits[start:end], strict=True)]
+            rows = [
+                dict(zip(header, row, strict=True))
+                for row in zip(files[start:end], *cells, splits[start:end], strict=True)
+            ]
             text = csv_text(header, rows)
             file.write(text if not start else text[text.index("\n") + 1 :])
 
@@ -156,9 +163,7 @@ def _finish(folder: Path, info: dict[str, Any], splits: Sequence[str]) -> dict[s
     return info
 
 
-def _describe(
-    table: Path, model: TableModel, names: dict[str, str], rows: int, seed: int, size: int
-) -> dict[str, Any]:
+def _describe(table: Path, model: TableModel, names: dict[str, str], rows: int, seed: int, size: int) -> dict[str, Any]:
     roles = model.roles
     return {
         "source": "hangtag synth --like",

@@ -102,7 +102,7 @@ class TableModel:
         _require(columns, title=title, category=category, price=price)
         title = title or _find_title(columns)
         rng = np.random.default_rng([seed, 1])
-        natures = [nature(column, min_count, column.name == title) for column in columns]
+        natures = [nature(column, min_count, column.name == title, column.name == price) for column in columns]
         key = _product_key(columns, natures)
         self.learned = _learning_rows(key, rng)
         self.groups = Groups(key[self.learned])
@@ -166,7 +166,10 @@ class TableModel:
     def _find_price(self) -> str | None:
         """The first of full_price, price, another column called a price."""
         found = [part.name for part in self.parts if part.nature.kind == "number"]
-        named = sorted((name for name in found if _PRICE.search(name.lower())), key=lambda n: n.lower() not in ("full_price", "price"))
+        named = sorted(
+            (name for name in found if _PRICE.search(name.lower())),
+            key=lambda n: n.lower() not in ("full_price", "price"),
+        )
         return named[0] if named else None
 
 
@@ -193,8 +196,7 @@ def _find_title(columns: Sequence[Column]) -> str | None:
 
 def _product_key(columns: Sequence[Column], natures: Sequence[Nature]) -> np.ndarray:
     """One number a row: the title or identifier that repeats and decides most other columns; else the row's own."""
-    rows = len(columns[0].codes)
-    own = np.arange(rows, dtype=np.int64)
+    own = np.arange(len(columns[0].codes), dtype=np.int64)
     best, most = own, 0.0
     for column, each in zip(columns, natures, strict=True):
         present = each.present[column.codes]
@@ -204,7 +206,7 @@ def _product_key(columns: Sequence[Column], natures: Sequence[Nature]) -> np.nda
         key = np.where(present, column.codes, own + len(column.values))
         groups = Groups(key)
         decided = sum(groups.agreement(other.codes) >= ALWAYS for other in columns) - 1
-        score = decided - distinct / rows  # of equals, the one with fewer products
+        score = decided * (1 - distinct / present.sum())
         if decided and score > most:
             best, most = key, score
     return best

@@ -16,7 +16,35 @@ _TRIES = 6
 _LONGEST_TOKEN = 8
 """A missing value's token is no longer."""
 _INVENTED, _LONGEST_INVENTED = 400, 10
-_ONSETS = ["b", "br", "c", "d", "dr", "f", "g", "gl", "h", "j", "k", "kl", "l", "m", "n", "p", "pr", "qu", "r", "s", "sk", "st", "t", "tr", "v", "w", "z"]
+_ONSETS = [
+    "b",
+    "br",
+    "c",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gl",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sk",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "w",
+    "z",
+]
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io"]
 _CODAS = ["l", "n", "r", "s", "th", "nd", "rn", "x", "m", "lt"]
 _WORD = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
@@ -42,7 +70,7 @@ class Inventor:
 
     def _invented(self, length: int) -> list[str]:
         """Many words of about `length` letters."""
-        made = []
+        made: list[str] = []
         while len(made) < _INVENTED:
             word = ""
             while len(word) < length:
