@@ -295,7 +295,7 @@ def main() -> None:
         path = asked.tables[0]
         print(json.dumps(score_table(path, asked.repeats) if asked.step == "score" else make_large(path)))
         return
-    python = python_with_sdmetrics(asked.venv)
+    python = python_with_sdmetrics(asked.venv) if asked.tables else Path(sys.executable)
     results: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "tables": {}}
     for path in asked.tables:
         ways = within(python, str(path), "--step", "score", "--repeats", str(asked.repeats))

@@ -210,7 +210,7 @@ def test_what_each_column_is(made):
         "product_code": "code", "title": "text", "itemurl": "url", "full_price": "number", "price": "number",
         "price_eur": "number", "flg_discount": "number",
     }  # fmt: skip
-    assert (model.roles.title, model.roles.category, model.roles.price) == ("title", "category3_code", "full_price")
+    assert (model.roles.title, model.roles.category, model.roles.price) == ("title", "category3_code", "price_eur")
 
 
 def test_functional_dependencies_hold(made):

@@ -1,4 +1,4 @@
-"""Which new rows are too like a row of the source: equal in categories, and within TOLERANCE in numbers."""
+"""Which new rows are too like a row of the source: equal in categories, and near it in numbers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from hangtag.catalogue.parts import FINE_BINS, Part, amounts_of, fold_values
 from hangtag.catalogue.table_model import TableModel
 
-TOLERANCE = 0.02
-"""Two prices this near, as a share of either, are one and the same to who looks for a row; dates do not count."""
+SAME, NEAR = 0.01, 0.03
+"""Two prices so near, as a share of either, are the same to who looks for a row, or too near. Dates do not count."""
 _WORD = 2**64
 
 
@@ -52,12 +52,12 @@ class Source:
             made = made * np.uint64(31) + (mixed ^ (mixed >> np.uint64(31)))
         return made
 
-    def holds(self, folded: list[np.ndarray], amounts: list[np.ndarray]) -> np.ndarray:
+    def holds(self, folded: list[np.ndarray], amounts: list[np.ndarray], tolerance: float) -> np.ndarray:
         """For each new row whether the source has one like it."""
         mixed = self._mix(folded, amounts)
         places = np.minimum(np.searchsorted(self.mixed, mixed), len(self.mixed) - 1)
         main = self._main(amounts, len(mixed))
-        reach = TOLERANCE * np.abs(main)
+        reach = tolerance * np.abs(main)
         first = np.searchsorted(self.points, places + 1j * (main - reach), "left")
         last = np.searchsorted(self.points, places + 1j * (main + reach), "right")
         return (self.mixed[places] == mixed) & (last > first)

@@ -136,7 +136,12 @@ class Spread:
             _, place = np.unique(self.distinct % step, return_inverse=True)
             enough = np.bincount(place, counts * fits)[place] >= common
             modulus[fits & enough] = np.maximum(modulus[fits & enough], step)
-        return modulus, self.distinct % modulus
+        ending = self.distinct % modulus
+        usual = np.flatnonzero(modulus > step)
+        if counts[usual].sum() > 0.5 * counts.sum():  # an unusual ending becomes that of the next usual value
+            next_ = usual[np.minimum(np.searchsorted(usual, np.arange(len(modulus))), len(usual) - 1)]
+            modulus, ending = modulus[next_], ending[next_]
+        return modulus, ending
 
     def near(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each value of the source one that lies a few rows from it in their order, or between two such rows.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.novelty import Source
+from hangtag.catalogue.novelty import NEAR, SAME, Source
 from hangtag.catalogue.parts import Part
 from hangtag.catalogue.table_model import TableModel
 
@@ -16,6 +16,8 @@ WORTHWHILE = 0.02
 """Rows that the source has are drawn again up to ROUNDS times, the last half of them only as long as a round is rid
 of this share of them. EFFORT bounds the rows drawn again: a few thousand many times over, of a million some."""
 
+DENSE = 0.5
+"""Where more of the first draw is near a row of the source, only rows that are the same as one are drawn again."""
 FEW_LEFT = 0.05
 """So few rows that are left of them take the content of others; more would bend the distribution, and stay."""
 
@@ -118,7 +120,9 @@ def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator, e
 def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np.random.Generator) -> Donors:
     """As `draw_rows`; products with rows that the source has are drawn again, as long as it helps."""
     found = draw_rows(model, skeleton, rng)
-    known = source.holds(*_contents(model, found))
+    known = source.holds(*_contents(model, found), NEAR)
+    within = NEAR if known.mean() <= DENSE else SAME
+    known = source.holds(*_contents(model, found), within)
     effort = 0
     for turn in range(ROUNDS):
         if not known.any() or effort > EFFORT + len(known) // 8:
@@ -130,7 +134,7 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
         part = Skeleton(skeleton.like[products], renumbered, skeleton.row[again])
         earlier = found.some(again, products) if turn < ROUNDS // 2 else None
         other = draw_rows(model, part, rng, earlier)
-        still = source.holds(*_contents(model, other))
+        still = source.holds(*_contents(model, other), within)
         fewer = np.bincount(renumbered, still, len(products)) < counts[products]
         taken = fewer[renumbered]
         for old, new in ((found.rows, other.rows), (found.amounts, other.amounts)):
@@ -142,6 +146,7 @@ def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np
         known[again[taken]] = still[taken]
         if known.sum() > (1 - WORTHWHILE) * gone and turn >= ROUNDS // 2:
             break
+    known = source.holds(*_contents(model, found), SAME)
     if 0 < known.mean() <= FEW_LEFT:
         _replace_left(skeleton, found, known, rng)
     return found

@@ -30,6 +30,7 @@ DISTINCT = 0.95
 """A column tells a product's rows apart where it does so in so many products."""
 SPECIAL = ("code", "url", "path", "text", "counter")
 _CATEGORY = re.compile(r"categor|product_?type|^type$|department|^class$|^kind$|gattung")
+_ONE_CURRENCY = re.compile(r"_(eur|usd|gbp|chf|cny)$")
 _PRICE = re.compile(r"price|cost|amount|prix|preis")
 
 
@@ -164,13 +165,15 @@ class TableModel:
         return max(chosen, key=lambda part: entropy(part.folded)).name if chosen else None
 
     def _find_price(self) -> str | None:
-        """The first of full_price, price, another column called a price."""
-        found = [part.name for part in self.parts if part.nature.kind == "number"]
-        named = sorted(
-            (name for name in found if _PRICE.search(name.lower())),
-            key=lambda n: n.lower() not in ("full_price", "price"),
-        )
-        return named[0] if named else None
+        """Of the prices full_price, price, another; in one currency where the table has several."""
+        found = [part.name for part in self.parts if part.nature.kind == "number" and _PRICE.search(part.name.lower())]
+        several = any("currenc" in part.name.lower() and len(part.texts) > 1 for part in self.parts)
+
+        def rank(name: str) -> tuple[bool, bool]:
+            lower = name.lower()
+            return several and not _ONE_CURRENCY.search(lower), not lower.startswith(("full_price", "price"))
+
+        return min(found, key=rank, default=None)
 
 
 def _at(factor: Factor, rows: np.ndarray) -> Factor:
