@@ -43,14 +43,20 @@ class Source:
                 continue
             value = folded[place]
             if place in self.edges:
-                value = np.where(
-                    value < len(part.texts), value, len(part.texts) + np.searchsorted(self.edges[place], amounts[place])
-                )
+                value = np.where(value < len(part.texts), value, len(part.texts) + self._bin(place, amounts))
             mixed = value.astype(np.uint64) + np.uint64((place + 1) * 0x9E3779B97F4A7C15 % _WORD)
             for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
                 mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
             made = made * np.uint64(31) + (mixed ^ (mixed >> np.uint64(31)))
         return made
+
+    def _bin(self, place: int, amounts: list[np.ndarray]) -> np.ndarray:
+        """Where a number lies; of one that is a share of another, the share in twentieths."""
+        part = self.model.parts[place]
+        if part.shares is None:
+            return np.searchsorted(self.edges[place], amounts[place])
+        base = amounts[part.base] * (self.model.parts[part.base].numbers.unit / part.numbers.unit)
+        return np.rint(20 * np.clip(amounts[place] / np.where(base == 0, 1, base), 0, 100)).astype(np.int64)
 
     def holds(self, folded: list[np.ndarray], amounts: list[np.ndarray], tolerance: float) -> np.ndarray:
         """For each new row whether the source has one like it."""
