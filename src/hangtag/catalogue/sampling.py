@@ -163,12 +163,15 @@ def _replace_left(skeleton: Skeleton, found: Donors, known: np.ndarray, rng: np.
     last = np.searchsorted(sizes[good], sizes[bad], "right")
     last = np.where(last > first, last, len(good))  # of its own size, else larger
     for product, low, high in zip(np.flatnonzero(bad), first, last, strict=True):
+        rows = starts[product] + np.arange(sizes[product])
         if low < high:
-            other = int(good[rng.integers(low, high)])
-            rows = np.arange(sizes[product])
-            for each in (found.rows, found.amounts):
-                for values in each.values():
-                    values[starts[product] + rows] = values[starts[other] + rows]
+            others = starts[good[rng.integers(low, high)]] + np.arange(sizes[product])
+        else:  # the largest: of its own rows those that are new
+            rows, own = rows[known[rows]], rows[~known[rows]]
+            others = rng.choice(own, len(rows)) if len(own) else rows
+        for each in (found.rows, found.amounts):
+            for values in each.values():
+                values[rows] = values[others]
 
 
 def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[np.ndarray]]:
