@@ -145,10 +145,10 @@ def score(real: Any, made: Any, kinds: dict[str, str]) -> dict[str, float]:
 def score_table(path: Path, repeats: int) -> dict[str, dict[str, float]]:
     """Measures by way of making, means over the repeats."""
     without_copulas()
-    from hangtag.catalogue.columns import encode
-    from hangtag.catalogue.sampling import sample
+    from hangtag.catalogue.like.columns import encode
+    from hangtag.catalogue.like.sampling import sample
     from hangtag.catalogue.table import Table, read_table
-    from hangtag.catalogue.table_model import TableModel
+    from hangtag.catalogue.like.table_model import TableModel
 
     table = read_table(path)
     found: dict[str, list[dict[str, float]]] = {}
@@ -234,10 +234,10 @@ def make_large(path: Path) -> dict[str, float]:
     """Seconds and memory of all but the pictures, for a table in a file."""
     import resource
 
-    from hangtag.catalogue.columns import read_columns
-    from hangtag.catalogue.sampling import sample
-    from hangtag.catalogue.synth_like import write_rows
-    from hangtag.catalogue.table_model import TableModel
+    from hangtag.catalogue.like.columns import read_columns
+    from hangtag.catalogue.like.sampling import sample
+    from hangtag.catalogue.like.synth_like import write_rows
+    from hangtag.catalogue.like.table_model import TableModel
 
     times = [time.perf_counter()]
     columns = read_columns(path)

@@ -101,7 +101,7 @@ def synth(
 
             info = synthesise(out, rows=rows or 3040, seed=seed, size=size, progress=progress)
         else:
-            from hangtag.catalogue.synth_like import synthesise_like
+            from hangtag.catalogue.like.synth_like import synthesise_like
 
             columns = (title_column, category_column, price_column)
             info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hangtag.catalogue.parts import FINE_BINS, Part, amounts_of, fold_values
-from hangtag.catalogue.table_model import TableModel
+from hangtag.catalogue.like.parts import FINE_BINS, Part, amounts_of, fold_values
+from hangtag.catalogue.like.table_model import TableModel
 
 SAME, NEAR = 0.01, 0.03
 """Two prices so near, as a share of either, are the same to who looks for a row, or too near. Dates do not count."""

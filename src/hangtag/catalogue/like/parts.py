@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.columns import Column, Nature
-from hangtag.catalogue.joint import Factor
-from hangtag.catalogue.numbers import FEW_VALUES, Numbers, Spread
+from hangtag.catalogue.like.columns import Column, Nature
+from hangtag.catalogue.like.joint import Factor
+from hangtag.catalogue.like.numbers import FEW_VALUES, Numbers, Spread
 
 OTHER = "other"
 FINE_BINS, COARSE_BINS = 32, 8

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hangtag.catalogue.numbers import Numbers, parse_numbers
+from hangtag.catalogue.like.numbers import Numbers, parse_numbers
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.table import MAX_CELL, Table, read_table
 from hangtag.errors import TableError

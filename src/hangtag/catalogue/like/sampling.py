@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.novelty import NEAR, SAME, Source
-from hangtag.catalogue.parts import Part
-from hangtag.catalogue.table_model import TableModel
+from hangtag.catalogue.like.novelty import NEAR, SAME, Source
+from hangtag.catalogue.like.parts import Part
+from hangtag.catalogue.like.table_model import TableModel
 
 ROUNDS = 20
 EFFORT = 100_000
@@ -256,7 +256,7 @@ def shown(part: Part, rows: np.ndarray, amounts: np.ndarray | None) -> Drawn:
 
 def sample(model: TableModel, rows: int, seed: int = 0) -> Sample:
     """`rows` new rows; the same for the same model, number and seed."""
-    from hangtag.catalogue.inventing import Inventing
+    from hangtag.catalogue.like.inventing import Inventing
 
     rng = np.random.default_rng([seed, rows])
     skeleton = make_skeleton(model, rows, rng)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.columns import TITLE_NAMES, Column, Nature, nature
-from hangtag.catalogue.joint import Cells, Drawer, Factor, choose_parents, entropy, order_factors
-from hangtag.catalogue.parts import Part, make_factor, make_part, relate
+from hangtag.catalogue.like.columns import TITLE_NAMES, Column, Nature, nature
+from hangtag.catalogue.like.joint import Cells, Drawer, Factor, choose_parents, entropy, order_factors
+from hangtag.catalogue.like.parts import Part, make_factor, make_part, relate
 from hangtag.errors import TableError, nearest_name
 
 LEARNING_ROWS = 60_000

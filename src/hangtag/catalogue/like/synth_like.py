@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hangtag.catalogue.columns import read_columns, require_rows
+from hangtag.catalogue.like.columns import read_columns, require_rows
 from hangtag.catalogue.fetch import _own_names
 from hangtag.catalogue.render.depict import depict
-from hangtag.catalogue.sampling import Drawn, Sample, sample
+from hangtag.catalogue.like.sampling import Drawn, Sample, sample
 from hangtag.catalogue.split import SPLITS, assign_splits
 from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, image_name
 from hangtag.catalogue.synth import JPEG_QUALITY, draw_in_order
-from hangtag.catalogue.table_model import Roles, TableModel
+from hangtag.catalogue.like.table_model import Roles, TableModel
 from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder, write_json, write_whole
 

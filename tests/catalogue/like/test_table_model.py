@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtag.catalogue.columns import encode, nature, read_columns
-from hangtag.catalogue.parts import OTHER
-from hangtag.catalogue.sampling import sample
+from hangtag.catalogue.like.columns import encode, nature, read_columns
+from hangtag.catalogue.like.parts import OTHER
+from hangtag.catalogue.like.sampling import sample
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.table import Table, read_table
-from hangtag.catalogue.table_model import TableModel
+from hangtag.catalogue.like.table_model import TableModel
 from hangtag.errors import TableError
 
 LUMA = Path(__file__).parents[2] / "../shared/data/luma/table_color_variants.csv"
@@ -392,7 +392,7 @@ def test_large_files_are_read_as_small_ones(tmp_path, monkeypatch):
     text = 'a, b ,\n1,"x, ""y""\nz",\n3,4\n,"",7\nnan,N.A.,8\n'
     (tmp_path / "t.csv").write_text(text, encoding="utf-8-sig")
     slow = [(each.name, [each.texts()[code] for code in each.codes]) for each in read_columns(tmp_path / "t.csv")]
-    monkeypatch.setattr("hangtag.catalogue.columns.LARGE_FILE", 1)
+    monkeypatch.setattr("hangtag.catalogue.like.columns.LARGE_FILE", 1)
     fast = [(each.name, [each.texts()[code] for code in each.codes]) for each in read_columns(tmp_path / "t.csv")]
     assert fast == slow
     (tmp_path / "t.csv").write_bytes(b"a,b\n1,\xff\n")

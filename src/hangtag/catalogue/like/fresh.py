@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hangtag.catalogue.words import Inventor, slug
+from hangtag.catalogue.like.words import Inventor, slug
 
 MOST_FORMS = 200
 """Forms of identifiers that are kept; those of the others are drawn among these."""

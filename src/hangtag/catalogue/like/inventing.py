@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.fresh import Codes, Links
-from hangtag.catalogue.joint import Cells
-from hangtag.catalogue.parts import COARSE_BINS, Part, bins
-from hangtag.catalogue.sampling import Donors, Drawn, Skeleton
+from hangtag.catalogue.like.fresh import Codes, Links
+from hangtag.catalogue.like.joint import Cells
+from hangtag.catalogue.like.parts import COARSE_BINS, Part, bins
+from hangtag.catalogue.like.sampling import Donors, Drawn, Skeleton
 from hangtag.catalogue.split import fold
-from hangtag.catalogue.table_model import TableModel
-from hangtag.catalogue.words import Writer
+from hangtag.catalogue.like.table_model import TableModel
+from hangtag.catalogue.like.words import Writer
 
 PICTURE_PATH = ""
 """What stands for a picture's path until there is a picture."""
