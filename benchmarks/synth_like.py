@@ -147,8 +147,8 @@ def score_table(path: Path, repeats: int) -> dict[str, dict[str, float]]:
     without_copulas()
     from hangtag.catalogue.like.columns import encode
     from hangtag.catalogue.like.sampling import sample
-    from hangtag.catalogue.table import Table, read_table
     from hangtag.catalogue.like.table_model import TableModel
+    from hangtag.catalogue.table import Table, read_table
 
     table = read_table(path)
     found: dict[str, list[dict[str, float]]] = {}

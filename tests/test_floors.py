@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "progress"},
-    {"phi3v", "recipe", "answer"},
+    {"phi3v", "recipe", "answer", "cost"},
     {"catalogue", "examples"},
     {"training", "prediction", "evaluation"},
     {"report"},

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hangtag.catalogue.render import Pose, studio, vocabulary
 from hangtag.catalogue.render.canvas import Canvas, Look
-from hangtag.catalogue.render.depict import CHEAPEST, DEAREST, depict
+from hangtag.catalogue.render.depict import CHEAPEST, DEAREST, JEWELS, depict
 from hangtag.catalogue.render.goods import GOODS
 from hangtag.catalogue.render.own_shape import own_shape
 from hangtag.catalogue.render.patterns import MORE_PATTERNS, PATTERNS
@@ -58,12 +58,19 @@ def test_every_kind_is_drawn_within_the_frame_and_at_any_size(kind):
     ]
     assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.97
     assert small[0].std() > 12
-    material, fitting = ("Gold", "Round") if kind in ("RINGS", "NECKLACES", "EARRINGS") else ("Cotton", "Gold Case")
+    material, fitting = ("Gold", "Round") if kind in JEWELS else ("Cotton", "Gold Case")
     look = Look(kind, "", "Plain", material, GOODS[kind].large, fitting)
     cover = silhouette(GOODS[kind].draw, Pose(shift=(0, GOODS[kind].lowered)), look=look)
     assert 0.06 < cover.mean() < 0.75
     edge = np.concatenate([cover[0], cover[-1], cover[:, 0], cover[:, -1]])
     assert (edge.max() > 0) == (kind == "WATCHES")
+
+
+def test_every_product_lies_in_the_middle():
+    for kind in {*GOODS, "Climbing"} - set(JEWELS):
+        product = changed(drawn(kind, "white", 1.0, 1), drawn(kind, "black", 1.0, 1), 60)
+        middle = np.argwhere(product).mean(0) / len(product)
+        assert (np.abs(middle - 0.5) < 0.2).all(), (kind, middle)
 
 
 def test_kinds_look_different():

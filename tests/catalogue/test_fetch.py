@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from hangtag.catalogue import open_catalogue
+from hangtag.catalogue import gather, open_catalogue
 from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.gather import Bounds
 from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import DataError, OutputNotEmpty, TableError
 
@@ -38,34 +40,54 @@ def rejected(out):
         return list(csv.DictReader(file))
 
 
+def watched():
+    """What each stage was told, by its title, and the stages to pass on."""
+    seen = defaultdict(list)
+
+    @contextmanager
+    def stages(title):
+        yield lambda done, total, note="": seen[title].append((done, total))
+
+    return seen, stages
+
+
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_table_becomes_a_catalogue(tmp_path):
     table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
-    seen = []
-    info = fetch(table, tmp_path / "out", "photo", progress=lambda done, total: seen.append((done, total)))
+    seen, stages = watched()
+    info = fetch(table, tmp_path / "out", "photo", stages=stages)
     catalogue = open_catalogue(tmp_path / "out")
     assert catalogue.columns == ["photo", "title", "price"]
     assert [row["title"] for row in catalogue.rows] == [f"Tote {number}" for number in range(10)]
     assert all(catalogue.split(name) for name in ("train", "validation", "test"))
     assert read_picture(catalogue.image_path(catalogue.rows[3])).getpixel((9, 9)) == pytest.approx((60, 90, 60), abs=2)
-    assert seen == [(number, 10) for number in range(1, 11)]
+    assert seen["reading pictures"][-1] == (10, 10)
+    assert seen["reading pictures"] == sorted(seen["reading pictures"])
     assert catalogue.info == info
-    assert info["options"] == {"image_column": "photo", "keys": ["title"], "allow_outside": False, "max_side": 1024}
+    assert info["options"] == {
+        "image_column": "photo",
+        "keys": ["title"],
+        "allow_outside": False,
+        "max_side": 1024,
+        "obey_robots": True,
+    }
 
 
 def test_bad_rows_are_explained_and_the_rest_goes_on(tmp_path):
     (tmp_path / "table").mkdir()
-    (tmp_path / "secret.png").write_bytes(b"")
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "secret.png")
     cells = [
         "photos/0.png",
         "photos/absent.png",
         "N.A.",
         "",
-        "https://shop.example/1.jpg",
+        "http://[::1]/1.jpg",
+        "http://me:secret@shop.example/1.jpg",
         "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
         "../secret.png",
         "/etc/passwd",
         "photos/cut.png",
@@ -81,14 +103,26 @@ def test_bad_rows_are_explained_and_the_rest_goes_on(tmp_path):
     with open(table, "a") as file:
         file.write("photos/3.png,a title, with a comma,3\n")
     info = fetch(table, tmp_path / "out", "photo")
-    assert [row["title"] for row in open_catalogue(tmp_path / "out").rows] == ["Tote 0", "Tote 12"]
-    expected = ["missing", "empty", "empty", "url", "scheme", "outside", "outside", "truncated", "not-a-picture"]
-    expected += ["not-a-picture", "unreadable", "ragged"]
+    assert [row["title"] for row in open_catalogue(tmp_path / "out").rows] == ["Tote 0", "Tote 14"]
+    expected = [
+        "missing",
+        "empty",
+        "empty",
+        "private",
+        "bad-url",
+        "scheme",
+        "scheme",
+        "outside",
+        "outside",
+        "truncated",
+    ]
+    expected += ["not-a-picture", "not-a-picture", "unreadable", "ragged"]
     found = rejected(tmp_path / "out")
     assert [bad["reason"] for bad in found] == expected
-    assert [bad["row"] for bad in found] == [str(n) for n in [*range(2, 13), 14]]
-    assert [bad["url"] for bad in found[:10]] == cells[1:11]
+    assert [bad["row"] for bad in found] == [str(n) for n in [*range(2, 15), 16]]
+    assert [bad["url"] for bad in found[:12]] == cells[1:13]
     assert all(bad["detail"] for bad in found)
+    assert [bad["attempts"] for bad in found] == ["0"] * 3 + ["1"] + ["0"] * 5 + ["1"] * 3 + ["0"] * 2
     assert info["reasons"] == dict(Counter(expected))
 
 
@@ -98,7 +132,7 @@ def test_outside_is_read_only_when_allowed(tmp_path):
     (tmp_path / "table/photos/link.png").symlink_to(tmp_path / "outside.png")
     fetch(table, tmp_path / "out", "photo")
     assert [bad["reason"] for bad in rejected(tmp_path / "out")] == ["outside", "outside"]
-    fetch(table, tmp_path / "all", "photo", allow_outside=True)
+    fetch(table, tmp_path / "all", "photo", bounds=Bounds(allow_outside=True))
     assert rejected(tmp_path / "all") == []
     assert len(open_catalogue(tmp_path / "all").rows) == 3
 
@@ -106,9 +140,9 @@ def test_outside_is_read_only_when_allowed(tmp_path):
 def test_equal_pictures_share_one_file_and_one_split(tmp_path):
     table = shop(tmp_path, [f"photos/{number % 10}.png" for number in range(40)])
     (tmp_path / "photos/1.png").write_bytes((tmp_path / "photos/0.png").read_bytes())
-    seen = []
-    fetch(table, tmp_path / "out", "photo", progress=lambda done, total: seen.append(total))
-    assert seen == [10] * 10  # a path is read once
+    fetch(table, tmp_path / "out", "photo")
+    lines = (tmp_path / "out/fetched.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 10  # a file is read once
     rows = open_catalogue(tmp_path / "out").rows
     assert len(rows) == 40
     assert len(list((tmp_path / "out/images").iterdir())) == 9
@@ -120,8 +154,8 @@ def test_equal_pictures_share_one_file_and_one_split(tmp_path):
 
 def test_same_table_same_bytes_whatever_the_workers(tmp_path):
     table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
-    fetch(table, tmp_path / "one", "photo", workers=1)
-    fetch(table, tmp_path / "four", "photo", workers=4)
+    fetch(table, tmp_path / "one", "photo", bounds=Bounds(workers=1))
+    fetch(table, tmp_path / "four", "photo", bounds=Bounds(workers=4))
     assert contents(tmp_path / "one") == contents(tmp_path / "four")
     fetch(table, tmp_path / "seed", "photo", seed=1)
     assert contents(tmp_path / "one") != contents(tmp_path / "seed")
@@ -174,13 +208,13 @@ print(json.dumps([found.column_names, collections.Counter(found["split"]), list(
 
 
 def test_nothing_usable_is_an_error_and_nothing_is_written(tmp_path):
-    table = shop(tmp_path, ["N.A.", "", "https://shop.example/1.jpg", "absent.png"])
+    table = shop(tmp_path, ["N.A.", "", "http://127.0.0.1:9/1.jpg", "absent.png"])
     before = contents(tmp_path)
     with pytest.raises(TableError) as error:
         fetch(table, tmp_path / "out", "photo")
     assert "none of its 4 rows has a picture that can be used" in str(error.value)
     assert "2 empty, first in row 1: the row names no picture" in str(error.value)
-    assert "1 url, first in row 3: fetching URLs is not available yet" in str(error.value)
+    assert "1 private, first in row 3: 127.0.0.1 is 127.0.0.1, on a private network" in str(error.value)
     assert contents(tmp_path) == before
     assert not (tmp_path / "out").exists()
 
@@ -206,17 +240,32 @@ def test_the_output_must_be_new_and_writable(tmp_path):
     assert os.listdir(tmp_path / "full") == ["file"]
 
 
-def test_an_interruption_leaves_nothing(tmp_path):
+def test_an_interruption_leaves_what_is_complete_and_the_next_run_goes_on(tmp_path, monkeypatch):
     table = shop(tmp_path, [f"photos/{number}.png" for number in range(10)])
+    fetch(table, tmp_path / "unbroken", "photo", bounds=Bounds(workers=1))
 
-    def interrupt(done, total):
-        if done == 3:
-            raise KeyboardInterrupt
+    @contextmanager
+    def interrupt(title):
+        def progress(done, total, note=""):
+            if done == 3:
+                raise KeyboardInterrupt
 
-    before = set(os.listdir(tmp_path))
+        yield progress
+
     with pytest.raises(KeyboardInterrupt):
-        fetch(table, tmp_path / "out", "photo", progress=interrupt)
-    assert set(os.listdir(tmp_path)) == before
+        fetch(table, tmp_path / "out", "photo", bounds=Bounds(workers=1), stages=interrupt)
+    assert not (tmp_path / "out/metadata.csv").exists()
+    with pytest.raises(TableError, match="is not finished; run the same `hangtag fetch` again"):
+        open_catalogue(tmp_path / "out")
+    (tmp_path / "out/images/.half.tmp").write_bytes(b"half")
+    with open(tmp_path / "out/fetched.jsonl", "a") as file:
+        file.write('{"place": "file:1", "file_na')
+    read = []
+    original = gather._Keeper.__call__
+    monkeypatch.setattr(gather._Keeper, "__call__", lambda *its: read.append(its[1]) or original(*its))
+    fetch(table, tmp_path / "out", "photo", bounds=Bounds(workers=1))
+    assert 0 < len(read) < 10
+    assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
 
 
 @needs_photos
@@ -235,3 +284,20 @@ def test_real_photos(tmp_path, table, rows, pictures):
     assert json.loads((tmp_path / "out/catalogue.json").read_text())["counts"]["train"] == pytest.approx(
         0.8 * rows, abs=6
     )
+
+
+def test_fetch_needs_no_torch(tmp_path):
+    table = shop(tmp_path, ["photos/0.png", "http://127.0.0.1:9/x"])
+    (tmp_path / "torch.py").write_text("raise ImportError('torch must not be needed')")
+    (tmp_path / "transformers.py").write_text("raise ImportError('transformers must not be needed')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from hangtag.catalogue.fetch import fetch
+fetch({str(table)!r}, "out", "photo")
+import datasets
+datasets.Dataset.from_dict({{"photo": ["photos/1.png"]}}).save_to_disk("set")
+from hangtag.catalogue.source import open_source
+assert open_source("set").table.rows == [{{"photo": "photos/1.png"}}]
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -44,6 +44,22 @@ def test_groups_equal_those_found_by_search(rows):
 
 
 @steady
+@given(rows, st.lists(st.tuples(pictures, pictures), max_size=3))
+def test_near_duplicates_join_groups_and_nothing_else_does(rows, pairs):
+    named = [{**row, "number": str(i)} for i, row in enumerate(rows)]
+    here = {row.get("file_name") for row in rows}
+    pairs = [(one, other) for one, other in pairs if {one, other} <= here]
+    own = {name: name for name in here}  # the same groups: near duplicates as if they were one picture
+    for one, other in pairs:
+        own = {name: own[one] if picture == own[other] else picture for name, picture in own.items()}
+    renamed = [{**row, **({"file_name": own[row["file_name"]]} if "file_name" in row else {})} for row in named]
+    assert distinct(group_rows(named, alike=pairs)) == distinct(groups_by_search(renamed))
+    splits = assign_splits(named, alike=pairs)
+    by_picture = {row["file_name"]: split for row, split in zip(named, splits, strict=True) if "file_name" in row}
+    assert all(by_picture[one] == by_picture[other] for one, other in pairs)
+
+
+@steady
 @given(rows, st.integers(0, 5))
 def test_no_shared_value_crosses_a_split(rows, seed):
     splits = assign_splits(rows, seed=seed)

@@ -25,7 +25,7 @@ def make(folder, count=10):
         (folder / image_name(data)).write_bytes(data)
         row = {"title": f"Tote {number}", "price": f"{number * 10}", "file_name": image_name(data)}
         rows.append({**row, "split": SPLITS[max(0, number - count + 3)]})
-    bad = {"row": "3", "url": "x.jpg", "reason": "missing", "detail": "x.jpg is missing"}
+    bad = {"row": "3", "url": "x.jpg", "reason": "missing", "detail": "x.jpg is missing", "attempts": "1"}
     info = write_catalogue(folder, COLUMNS, rows, [bad], {"source": "test", "seed": 0})
     return rows, info
 

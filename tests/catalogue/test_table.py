@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from hangtag.catalogue.table import MAX_CELL, read_table
+from hangtag.catalogue.table import MAX_CELL, join_tables, read_table
 from hangtag.errors import TableError
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -170,10 +170,49 @@ def test_a_parquet_file_cut_in_half(tmp_path):
         read_table(write(tmp_path / "t.parquet", whole[: len(whole) // 2]))
 
 
-def test_pictures_as_bytes_are_refused_clearly(tmp_path):
-    parquet.write_table(pyarrow.table({"image": [{"bytes": b"\xff\xd8", "path": "a"}]}), tmp_path / "t.parquet")
-    with pytest.raises(TableError, match="column 'image' holds bytes"):
-        read_table(tmp_path / "t.parquet")
+def test_bytes_are_apart_from_the_text_and_read_when_asked_for(tmp_path):
+    columns = {
+        "photo": [b"one", None, b"three"],
+        "title": ["Tote", "Belt", "Cap"],
+        "image": [{"bytes": b"1", "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}, None],
+        "more": [[b"x"], [], None],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet")
+    assert found.columns == ["title", "image"]
+    assert [list(row.values()) for row in found.rows] == [["Tote", "a.jpg"], ["Belt", "b.jpg"], ["Cap", ""]]
+    assert {name: list(blobs()) for name, blobs in found.blobs.items()} == {
+        "photo": [b"one", None, b"three"],
+        "image": [b"1", None, None],
+    }
+    assert list(found.blobs["photo"]()) == [b"one", None, b"three"]  # a second time
+    assert found.left_out == ["more"]
+
+
+def test_nothing_but_bytes_is_a_table_too(tmp_path):
+    parquet.write_table(pyarrow.table({"photo": [b"one", b"two"]}), tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet")
+    assert (found.columns, found.rows, found.numbers) == ([], [{}, {}], [1, 2])
+
+
+def test_tables_are_joined_below_each_other(tmp_path):
+    parquet.write_table(pyarrow.table({"photo": [b"one", b"two"], "title": ["Tote", "Belt"]}), tmp_path / "a.parquet")
+    write(tmp_path / "b.csv", "title,price\nCap,1\nragged\nHat,2\n")
+    parquet.write_table(pyarrow.table({"photo": [b"six"], "more": [[b"x"]]}), tmp_path / "c.parquet")
+    tables = [read_table(tmp_path / name) for name in ("a.parquet", "b.csv", "c.parquet")]
+    found = join_tables(tables)
+    assert found.columns == ["title", "price"]
+    assert [list(row.values()) for row in found.rows] == [
+        ["Tote", ""],
+        ["Belt", ""],
+        ["Cap", "1"],
+        ["Hat", "2"],
+        ["", ""],
+    ]
+    assert found.numbers == [1, 2, 3, 5, 6]
+    assert [(bad["row"], bad["reason"]) for bad in found.rejected] == [("4", "ragged")]
+    assert list(found.blobs["photo"]()) == [b"one", b"two", None, None, None, b"six"]
+    assert found.left_out == ["more"]
 
 
 def test_no_table_at_all(tmp_path):

@@ -32,6 +32,8 @@ from hangtag.catalogue.render.wording import LONGEST_TEXT, read
         ("", "Basketball Shoes", "SNEAKERS"),
         ("N.A.", "Shirt Dress with Belt", "DRESSES"),
         ("", "Water Bottle", "BOTTLES"),
+        ("", "Anello a forma di palla", "RINGS"),
+        ("", "Borse per orologi", "TOTE BAGS"),
         ("-", "T-shirt dress", "DRESSES"),
         ("运动鞋", "", "SNEAKERS"),
         ("女士连衣裙", "", "DRESSES"),

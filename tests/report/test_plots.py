@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hangtag.report.plots import (
     MOST_LABELS,
     OTHERS,
-    axis,
     confusion_matrix,
     learning_curve,
     mix_ups,
     pooled,
     scatter,
 )
+from hangtag.report.svg import axis
 
 
 def circles(drawing):

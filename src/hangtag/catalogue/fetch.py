@@ -1,28 +1,29 @@
 """A catalogue from somebody's table: every picture checked and brought to one form, every row kept or explained.
 
-Pictures are paths, absolute or from the table's own folder. The table comes from outside, so a path that leads
-out of that folder (also through a link) is refused unless allowed. Rows with equal pictures share one file.
+Pictures are URLs, paths - absolute or from the table's own folder - or bytes in the table. The table comes from
+outside: a path that leads out of that folder, also through a link, and a host on a private network are refused unless
+allowed.
+A run that was stopped, even by `kill -9`, goes on where it was when it is started again (journal.py).
 """
 
 from __future__ import annotations
 
-import os
+import errno
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hangtag.catalogue.pictures import MAX_SIDE, PictureRefused, keep_picture
-from hangtag.catalogue.split import GROUP_KEYS, assign_splits, fold
-from hangtag.catalogue.store import image_name, write_catalogue
-from hangtag.catalogue.table import Row, Table, read_table, rejection
+from hangtag.catalogue.duplicates import DISTANCE, near_duplicates
+from hangtag.catalogue.gather import Bounds, gather
+from hangtag.catalogue.journal import NAME, Entry, Journal, Kept, Refused, open_journal
+from hangtag.catalogue.source import Source, open_source
+from hangtag.catalogue.split import GROUP_KEYS, assign_splits
+from hangtag.catalogue.store import own_names, write_catalogue
+from hangtag.catalogue.table import Row, rejection
 from hangtag.errors import DataError, TableError, nearest_name
-from hangtag.files import whole_folder
-
-Refusal = tuple[str, str]
-"""A short reason and a sentence."""
+from hangtag.progress import Stages, silent
 
 
 def fetch(
@@ -31,154 +32,123 @@ def fetch(
     image_column: str = "imageurl",
     keys: Sequence[str] | None = None,
     seed: int = 0,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    allow_outside: bool = False,
-    max_side: int = MAX_SIDE,
+    config: str | None = None,
+    retry_rejected: bool = False,
+    bounds: Bounds | None = None,
+    stages: Stages = silent,
 ) -> dict[str, Any]:
-    """Make the catalogue `out` from a table; the folder appears whole or not at all.
+    """Make the catalogue `out` from a table; started again, go on where an earlier run was.
 
     Columns that an imagefolder would take for its own (`image`, `file_name`, `split`, `*_file_name`) are kept
-    under their name with `_source` added. A row whose picture cannot be used goes to rejected.csv with its
-    number (from 1 after the header), its cell, a reason and a sentence.
+    under their name with `_source` added; columns of bytes are left out. A row whose picture cannot be used goes to
+    rejected.csv with its number (from 1 after the header), its cell, a reason, a sentence and the number of tries.
 
     Args:
-        image_column: the column of paths. http(s) URLs are not fetched yet: their rows are rejected as `url`.
+        table: as `source.open_source` takes it.
+        image_column: the column of URLs, paths or bytes.
         keys: columns whose equal values must not be divided between splits; as a rule those of `product_code`
-            and `title` that are there. Equal pictures are never divided.
-        workers: threads; as a rule one for each core.
-        progress: called with pictures done and pictures in all.
-        allow_outside: also read pictures outside the table's folder.
-        max_side: longer side of the kept pictures, in pixels.
+            and `title` that are there. Equal and nearly equal pictures are never divided.
+        config: which configuration of a Hugging Face data set.
+        retry_rejected: also try again what an earlier run could not get.
 
     Returns:
-        What stands in catalogue.json: source, options, seed, renamed columns, reasons of rejection, counts, version.
+        What stands in catalogue.json: source, options, seed, renamed and left-out columns, reasons of rejection, near
+        duplicates, counts, version.
 
     Raises:
         TableError: the table cannot be read, lacks a column, or no row can be used; nothing is written then.
-        OutputNotEmpty: `out` holds something already.
-        DataError: `out` cannot be written.
+        OutputNotEmpty: `out` holds something else. UsageError: it belongs to another table or process.
+        DataError: `out` cannot be written, for example because the disk is full; what is complete stays.
     """
-    source = Path(table)
-    read = read_table(source)
-    _require(source, read.columns, image_column, keys or [])
-    keys = [name for name in GROUP_KEYS if name in read.columns] if keys is None else list(keys)
-    names = _own_names(read.columns)
+    bounds = bounds or Bounds()
+    source = open_source(table, config)
+    _require(source, image_column, keys or [])
+    keys = [name for name in GROUP_KEYS if name in source.table.columns] if keys is None else list(keys)
+    options = {"image_column": image_column, "keys": keys, "allow_outside": bounds.allow_outside}
+    options |= {"max_side": bounds.max_side, "obey_robots": bounds.web.obey_robots}
     try:
-        with whole_folder(out) as folder:
-            places = [_locate(row[image_column], source.parent, allow_outside) for row in read.rows]
-            files = _keep_all(
-                [place for place in places if isinstance(place, Path)], folder, max_side, workers, progress
-            )
-            results = [files[place] if isinstance(place, Path) else place for place in places]
-            rows, rejected = _sort_out(read, names, image_column, results)
-            if not rows:
-                raise _nothing_left(source, rejected)
-            for row, split in zip(rows, assign_splits(rows, [names[key] for key in keys], seed), strict=True):
-                row["split"] = split
-            options = {"image_column": image_column, "keys": keys, "allow_outside": allow_outside, "max_side": max_side}
-            renamed = {name: own for name, own in names.items() if own != name}
-            reasons = dict(Counter(bad["reason"] for bad in rejected).most_common())
-            info = {"source": str(table), "options": options, "seed": seed, "renamed": renamed, "reasons": reasons}
-            return write_catalogue(folder, list(names.values()), rows, rejected, info)
+        with open_journal(Path(out), Path(source.name).name, bounds.max_side, retry_rejected) as journal:
+            entries = gather(source, image_column, journal, bounds, stages)
+            if not any(isinstance(entry, Kept) for entry in entries):
+                _remove_if_empty(journal)
+                raise _nothing_left(source, _rejected(source, image_column, entries))
+            info = {"source": str(table), "options": options, "seed": seed}
+            return _write(journal, source, image_column, keys, entries, info, stages)
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror or error}; free or choose another place") from None
+        kept = "what is complete so far is kept: run the same command again"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"{out}: the disk is full; {kept} when there is room") from None
+        raise DataError(f"{out} cannot be written: {error.strerror or error}; mend that, {kept}") from None
 
 
-def _require(table: Path, columns: list[str], image_column: str, keys: Iterable[str]) -> None:
-    wanted = {image_column: "choose the pictures' column with --image-column", **dict.fromkeys(keys, "a key")}
+def _require(source: Source, image_column: str, keys: Iterable[str]) -> None:
+    columns = source.table.columns
+    pictures = list(dict.fromkeys([*columns, *source.table.blobs]))
+    wanted = [(image_column, "choose the pictures' column with --image-column", pictures)]
+    wanted += [(key, "a key", columns) for key in keys]
     absent = [
-        f"no column {name!r} ({why}){nearest_name(name, columns)}"
-        for name, why in wanted.items()
-        if name not in columns
+        f"no column {name!r} ({why}){nearest_name(name, known)}" for name, why, known in wanted if name not in known
     ]
     if absent:
-        raise TableError(f"{table}: " + "\n".join(absent))
+        raise TableError(f"{source.name}: " + "\n".join(absent))
 
 
-def _own_names(columns: list[str]) -> dict[str, str]:
-    """The table's column names and what they are called in the catalogue."""
-    names: dict[str, str] = {}
-    for name in columns:
-        own = name
-        taken = name in ("image", "split") or f"_{name}".endswith(("_file_name", "_file_names"))
-        while taken:
-            own += "_source"
-            taken = own in columns
-        names[name] = own
-    return names
+def _write(
+    journal: Journal,
+    source: Source,
+    image_column: str,
+    keys: Sequence[str],
+    entries: Sequence[Entry],
+    info: dict[str, Any],
+    stages: Stages,
+) -> dict[str, Any]:
+    """The catalogue's tables, from what became of every row; pictures that no row names any more are removed."""
+    names = own_names(source.table.columns)
+    used = [(row, entry) for row, entry in zip(source.table.rows, entries, strict=True) if isinstance(entry, Kept)]
+    rows: list[Row] = [
+        {"file_name": entry.file_name, **{own: row[name] for name, own in names.items()}} for row, entry in used
+    ]
+    hashes = {entry.file_name: entry.facts.hash for _, entry in used}
+    files = list(hashes)
+    with stages("comparing pictures") as progress:
+        alike = [(files[i], files[j]) for i, j, _ in near_duplicates(list(hashes.values()), progress=progress)]
+    splits = assign_splits(rows, [names[key] for key in keys], info["seed"], alike=alike)
+    for row, split in zip(rows, splits, strict=True):
+        row["split"] = split
+    rejected = _rejected(source, image_column, entries)
+    info["renamed"] = {name: own for name, own in names.items() if own != name}
+    info["left_out"] = [*source.table.left_out, *(name for name in source.table.blobs if name not in names)]
+    info["reasons"] = dict(Counter(bad["reason"] for bad in rejected).most_common())
+    info["near_duplicates"] = {"distance": DISTANCE, "pictures": len({name for pair in alike for name in pair})}
+    info = write_catalogue(journal.folder, list(names.values()), rows, rejected, info)
+    for path in (journal.folder / "images").glob("*.jpg"):
+        if f"images/{path.name}" not in hashes:
+            path.unlink()
+    return info
 
 
-def _locate(cell: str, folder: Path, allow_outside: bool) -> Path | Refusal:
-    """Where a cell says that the picture lies, or why no such place is looked at."""
-    cell = cell.strip()
-    if not fold(cell):
-        return "empty", "the row names no picture"
-    scheme, colon, _ = cell.partition("://")
-    if colon and scheme.lower() in ("http", "https"):
-        return "url", "fetching URLs is not available yet; download the picture and give its path"
-    if colon:
-        return "scheme", f"{scheme[:20]}:// is not read; give a path"
-    try:
-        path = (folder / cell).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        return "unreadable", f"no path: {error}"
-    if not allow_outside and not path.is_relative_to(folder.resolve()):
-        return "outside", "the path leads out of the table's folder; move the picture there or use --allow-outside"
-    return path
-
-
-def _keep_all(
-    paths: list[Path], folder: Path, max_side: int, workers: int | None, progress: Callable[[int, int], None] | None
-) -> dict[Path, str | Refusal]:
-    """Each picture's file name in the catalogue, where it then lies, or why it is refused; each path read once.
-
-    Threads are enough: Pillow lets go of the interpreter while it decodes and resizes.
-    """
-    (folder / "images").mkdir()
-    paths = list(dict.fromkeys(paths))
-    kept: dict[Path, str | Refusal] = {}
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        try:
-            for done, result in enumerate(pool.map(partial(_keep, folder=folder, max_side=max_side), paths), 1):
-                kept[paths[done - 1]] = result
-                if progress is not None:
-                    progress(done, len(paths))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return kept
-
-
-def _keep(path: Path, folder: Path, max_side: int) -> str | Refusal:
-    try:
-        data = keep_picture(path, max_side)
-    except PictureRefused as error:
-        return error.reason, str(error)
-    name = image_name(data)
-    try:
-        with open(folder / name, "xb") as file:
-            file.write(data)
-    except FileExistsError:
-        pass  # the same content, from another path
-    return name
-
-
-def _sort_out(
-    table: Table, names: dict[str, str], image_column: str, results: Sequence[str | Refusal]
-) -> tuple[list[Row], list[Row]]:
-    """The catalogue's rows, still without a split, and the rejected ones in the table's order."""
-    rows: list[Row] = []
+def _rejected(source: Source, image_column: str, entries: Sequence[Entry]) -> list[Row]:
+    """The rejected rows in the table's order, those that could not be read included."""
+    table = source.table
     rejected = list(table.rejected)
-    for row, number, result in zip(table.rows, table.numbers, results, strict=True):
-        if isinstance(result, str):
-            rows.append({"file_name": result, **{own: row[name] for name, own in names.items()}})
-        else:
-            rejected.append(rejection(number, row[image_column], *result))
-    return rows, sorted(rejected, key=lambda bad: int(bad["row"]))
+    for row, number, entry in zip(table.rows, table.numbers, entries, strict=True):
+        if isinstance(entry, Refused):
+            cell = row.get(image_column, "")
+            rejected.append(rejection(number, cell, entry.reason, entry.detail, entry.attempts))
+    return sorted(rejected, key=lambda bad: int(bad["row"]))
 
 
-def _nothing_left(table: Path, rejected: list[Row], at_most: int = 3) -> TableError:
+def _remove_if_empty(journal: Journal) -> None:
+    """Take away a folder that never held a picture."""
+    if any(isinstance(entry, Kept) for entry in journal.known.values()):
+        return
+    (journal.folder / NAME).unlink()
+    with suppress(OSError):
+        (journal.folder / "images").rmdir()
+        journal.folder.rmdir()
+
+
+def _nothing_left(source: Source, rejected: list[Row], at_most: int = 3) -> TableError:
     counts = Counter(bad["reason"] for bad in rejected)
     firsts = {bad["reason"]: bad for bad in reversed(rejected)}
     listed = [
@@ -186,5 +156,5 @@ def _nothing_left(table: Path, rejected: list[Row], at_most: int = 3) -> TableEr
         for reason, count in counts.most_common(at_most)
     ]
     return TableError(
-        f"{table}: none of its {len(rejected)} rows has a picture that can be used:\n" + "\n".join(listed)
+        f"{source.name}: none of its {len(rejected)} rows has a picture that can be used:\n" + "\n".join(listed)
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from PIL import Image, UnidentifiedImageError
@@ -24,6 +26,7 @@ MAX_RATIO = 100
 """Longer to shorter side; beyond it a model's smallest input would be less than a pixel high."""
 MAX_SIDE = 1024
 JPEG_QUALITY = 92
+_SKETCH_SIDE = 64
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -61,6 +64,14 @@ class PictureRefused(ImageError):
         self.reason = reason
 
 
+class Sketch(NamedTuple):
+    """A picture's width and height in pixels, and its shapes: greys in less detail, a side at least 128 or its own."""
+
+    width: int
+    height: int
+    greys: Image.Image
+
+
 def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a JPEG, PNG, WebP, GIF, BMP or TIFF as an upright RGB image without metadata.
 
@@ -74,29 +85,66 @@ def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Im
     Raises:
         PictureRefused: an ImageError; its `reason` is one of those listed there.
     """
-    return _picture(_bytes(source), _name(source), max_pixels)[0]
+    data, name = _bytes(source), _name(source)
+    with _opened(data, name, max_pixels) as image:
+        return _decoded(image, data, name, max_pixels)
 
 
 def encode_picture(image: Image.Image, max_side: int = MAX_SIDE) -> bytes:
     """An RGB image as a JPEG without metadata, its longer side at most `max_side`."""
-    scale = max_side / max(image.size)
-    if scale < 1:
-        width, height = (max(1, -int(-side * scale // 1)) for side in image.size)
-        image = image.resize((min(width, max_side), min(height, max_side)), Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    _bounded(image, max_side).save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
 
 
-def keep_picture(source: str | Path | bytes, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The bytes of a picture as a catalogue keeps it: a JPEG without metadata.
+def keep_picture(
+    source: str | Path | bytes, max_side: int = MAX_SIDE, max_pixels: int = MAX_PIXELS
+) -> tuple[bytes, Sketch]:
+    """A picture as a catalogue keeps it, the bytes of a JPEG without metadata, and its sketch.
 
     A JPEG that is this already (RGB, upright, within `max_side`, no EXIF, profile, comment or trailing data) is
     kept as it is, so that nothing is lost by a second compression; any other picture is encoded anew.
+
+    Raises:
+        PictureRefused: as `read_picture` does.
     """
-    data = _bytes(source)
-    image, plain = _picture(data, _name(source), max_pixels)
-    return data if plain and max(image.size) <= max_side else encode_picture(image, max_side)
+    data, name = _bytes(source), _name(source)
+    with _opened(data, name, max_pixels) as image:
+        if _is_plain(image, data) and max(image.size) <= max_side:
+            return data, _sketch(image)
+        data = encode_picture(_decoded(image, data, name, max_pixels), max_side)
+    with _opened(data, name, max_pixels) as image:
+        return data, _sketch(image)
+
+
+def sketch_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Sketch:
+    """The sketch of a picture; the same as `keep_picture` gives for what it keeps.
+
+    Raises:
+        PictureRefused: as `read_picture` does.
+    """
+    data, name = _bytes(source), _name(source)
+    with _opened(data, name, max_pixels) as image:
+        if _is_plain(image, data):
+            return _sketch(image)
+        whole = _decoded(image, data, name, max_pixels)
+        return Sketch(*whole.size, whole.convert("L"))
+
+
+def _sketch(image: Image.Image) -> Sketch:
+    """Of a plain JPEG: read to its last byte, but its frequencies turned into pixels only as far as needed."""
+    width, height = image.size
+    image.draft("L", (_SKETCH_SIDE, _SKETCH_SIDE))
+    image.load()
+    return Sketch(width, height, image.copy())
+
+
+def _bounded(image: Image.Image, max_side: int) -> Image.Image:
+    scale = max_side / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, -int(-side * scale // 1)) for side in image.size)
+    return image.resize((min(width, max_side), min(height, max_side)), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _name(source: str | Path | bytes) -> str:
@@ -117,8 +165,9 @@ def _bytes(source: str | Path | bytes) -> bytes:
         raise PictureRefused("unreadable", f"{path} cannot be read: {error}") from None
 
 
-def _picture(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, bool]:
-    """The decoded picture, and whether `data` is a plain JPEG already."""
+@contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture, not yet decoded; whatever is wrong with it, then or later, is a PictureRefused."""
     if not data:
         raise PictureRefused("empty", f"{name} is empty; fetch or save the picture again")
     if len(data) > MAX_BYTES:
@@ -126,11 +175,7 @@ def _picture(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, bool
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image, name, max_pixels)
-            if image.format == "PNG":
-                _verify(data)
-            image.load()
-            _check_size(image, name, max_pixels)
-            return _upright(image, _to_rgb(image)), _is_plain(image, data)
+            yield image
     except PictureRefused:
         raise
     except UnidentifiedImageError:
@@ -142,6 +187,15 @@ def _picture(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, bool
         reason = "truncated" if cut or isinstance(error, EOFError) else "damaged"
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise PictureRefused(reason, f"{name} is {reason} ({detail}); fetch or save it again") from None
+
+
+def _decoded(image: Image.Image, data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """The whole picture, upright and RGB."""
+    if image.format == "PNG":
+        _verify(data)
+    image.load()
+    _check_size(image, name, max_pixels)
+    return _upright(image, _to_rgb(image))
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:

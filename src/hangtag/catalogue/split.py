@@ -1,7 +1,8 @@
 """Which rows are for training, validation and test: by hash, and never one product on two sides.
 
-Rows that share a product code, a title or a picture form one group (union-find), and a group goes where
-the hash of its first key falls: not by the order of the table, and hardly ever elsewhere when rows are added.
+Rows that share a product code, a title or a picture, or whose pictures are near duplicates, form one group
+(union-find), and a group goes where the hash of its first key falls: not by the order of the table, and hardly ever
+elsewhere when rows are added.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 SPLITS = ("train", "validation", "test")
@@ -31,12 +32,17 @@ def fold(text: str) -> str:
     return "" if folded in _NO_VALUE else folded
 
 
-def group_rows(rows: Sequence[Mapping[str, str]], keys: Sequence[str] = GROUP_KEYS) -> list[Key]:
+def group_rows(
+    rows: Sequence[Mapping[str, str]], keys: Sequence[str] = GROUP_KEYS, alike: Iterable[tuple[str, str]] = ()
+) -> list[Key]:
     """For every row the first key of its group: equal keys, and only they, are one group.
 
     Rows that share a value of any of `keys`, or a `file_name`, are in one group, also through other rows.
     A row without any value stands alone, under the hash of its whole content. A group's first key is taken
     from the last of `keys` (the coarsest, such as the title of all colours) for which it has a value.
+
+    Args:
+        alike: pairs of file names whose pictures are near duplicates; their rows are in one group too.
     """
     ranks = {name: rank for rank, name in enumerate([*reversed([k for k in keys if k != "file_name"]), "file_name"])}
     parent: dict[Key, Key] = {}
@@ -55,6 +61,9 @@ def group_rows(rows: Sequence[Mapping[str, str]], keys: Sequence[str] = GROUP_KE
             low, high = sorted((first(key), first(found[0]) if found else key))
             parent[high] = low
         own.append(found[0] if found else (len(ranks), _content(row)))
+    for pair in alike:
+        low, high = sorted(first((ranks["file_name"], fold(name))) for name in pair)
+        parent[high] = low
     return [first(key) for key in own]
 
 
@@ -63,6 +72,7 @@ def assign_splits(
     keys: Sequence[str] = GROUP_KEYS,
     seed: int = 0,
     shares: Sequence[float] = (0.8, 0.1, 0.1),
+    alike: Iterable[tuple[str, str]] = (),
 ) -> list[str]:
     """The split of every row: "train", "validation" or "test".
 
@@ -71,11 +81,12 @@ def assign_splits(
         keys: columns whose equal values must not be divided; `file_name` always counts, where it is there.
         shares: of the three splits, adding up to 1. Each holds within .01 of the rows as far as whole groups
             allow, and no split with a share is empty while there are groups for all.
+        alike: pairs of file names whose pictures are near duplicates.
     """
     assert len(shares) == len(SPLITS)
     assert min(shares) >= 0
     assert abs(sum(shares) - 1) < 1e-9
-    groups = group_rows(rows, keys)
+    groups = group_rows(rows, keys, alike)
     sizes = Counter(groups)
     points = {group: _point(group, seed) for group in sizes}
     ordered = sorted(sizes, key=lambda group: (points[group], group))

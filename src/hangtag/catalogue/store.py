@@ -2,7 +2,8 @@
 
 images/<hash>.jpg    pictures, named by their content, so equal ones are stored once
 metadata.csv         file_name, the table's own columns, split; several rows may share a file
-rejected.csv         row, url, reason, detail
+rejected.csv         row, url, reason, detail, attempts
+fetched.jsonl        of a fetched catalogue: what became of every place (journal.py)
 catalogue.json       source, options, seed, counts, version; for an invented catalogue also its limit
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hangtag.catalogue import journal
+from hangtag.catalogue.facts import PictureFacts, measure_all
 from hangtag.catalogue.split import SPLITS, assign_splits
 from hangtag.catalogue.table import Row as Row
 from hangtag.catalogue.table import read_table
@@ -23,7 +26,7 @@ from hangtag.errors import TableError, nearest_name
 from hangtag.files import read_json, write_json, write_whole
 
 VERSION = 1
-REJECTED_COLUMNS = ["row", "url", "reason", "detail"]
+REJECTED_COLUMNS = ["row", "url", "reason", "detail", "attempts"]
 
 
 def image_name(data: bytes, suffix: str = ".jpg") -> str:
@@ -49,6 +52,21 @@ class Catalogue:
         """Where a row's picture lies."""
         return self.path / row["file_name"]
 
+    def picture_facts(
+        self, progress: Callable[[int, int], Any] | None = None, refused: dict[str, str] | None = None
+    ) -> dict[str, PictureFacts]:
+        """The facts of every picture that a row names, by file name: what fetch knows, the rest measured now.
+
+        Args:
+            progress: called with pictures measured and pictures to measure.
+            refused: takes up, by file name, why a picture cannot be read; such a picture has no facts then.
+
+        Raises:
+            PictureRefused: an ImageError: a picture cannot be read, and `refused` is absent.
+        """
+        names = [row["file_name"] for row in self.rows]
+        return measure_all(self.path, names, journal.known_facts(self.path), progress, refused=refused)
+
     def require_columns(self, names: Iterable[str]) -> None:
         """Raise a TableError that names every absent column and the nearest one that is there."""
         absent = [name for name in names if name not in self.columns]
@@ -71,7 +89,7 @@ def write_catalogue(
     Args:
         columns: the table's own, without `file_name` and `split`.
         rows: each with `file_name`, all of `columns`, and `split`.
-        rejected: each with `row`, `url`, `reason`, `detail`.
+        rejected: each as `table.rejection` makes them.
         info: for catalogue.json, which also gets `version` and `counts`.
     """
     assert not {"file_name", "split"} & set(columns), columns
@@ -86,6 +104,22 @@ def write_catalogue(
     return info
 
 
+def own_names(columns: list[str]) -> dict[str, str]:
+    """A table's column names and what they are called in a catalogue.
+
+    Those that an imagefolder would take for its own (`image`, `file_name`, `split`, `*_file_name`) get `_source` added.
+    """
+    names: dict[str, str] = {}
+    for name in columns:
+        own = name
+        taken = name in ("image", "split") or f"_{name}".endswith(("_file_name", "_file_names"))
+        while taken:
+            own += "_source"
+            taken = own in columns
+        names[name] = own
+    return names
+
+
 def open_catalogue(path: str | Path) -> Catalogue:
     """Open a catalogue, or any imagefolder with a metadata.csv, and check it whole.
 
@@ -98,6 +132,8 @@ def open_catalogue(path: str | Path) -> Catalogue:
     path = Path(path)
     if not path.is_dir():
         raise TableError(f"{path} is no folder; make a catalogue with `hangtag synth` or `hangtag fetch`")
+    if not (path / "metadata.csv").is_file() and (path / journal.NAME).is_file():
+        raise TableError(f"{path} is not finished; run the same `hangtag fetch` again, it goes on where it was")
     if not (path / "metadata.csv").is_file():
         raise TableError(f"{path} has no metadata.csv; make a catalogue with `hangtag synth` or `hangtag fetch`")
     table = read_table(path / "metadata.csv")

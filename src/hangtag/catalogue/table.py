@@ -12,8 +12,10 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from hangtag.errors import TableError
 Row = dict[str, str]
 MAX_CELL = 1_000_000
 """Characters in one cell; a row with a longer one is rejected."""
+Blobs = Callable[[], Iterator[bytes | None]]
 Record = list[str] | tuple[str, str]
 """A row's cells in the order of the columns, or the reason and detail why there are none."""
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -33,18 +36,22 @@ class Table:
     """Rows as text, each with all of `columns`.
 
     `numbers` are the rows' places in the file, from 1 after the header; `rejected` are the rows that could not
-    be read, as `row`, `url` (empty), `reason`, `detail`.
+    be read, as lines of `rejected.csv`. `blobs` are the columns of bytes: each, when called, gives one value for
+    every number from 1 on, or None. Bytes are not among a row's cells; the path beside them is. `left_out` are
+    columns of lists of bytes and the like, which nothing reads.
     """
 
     columns: list[str]
     rows: list[Row]
     numbers: list[int]
     rejected: list[Row] = field(default_factory=list)
+    blobs: dict[str, Blobs] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
-def rejection(row: int, url: str, reason: str, detail: str) -> Row:
-    """One line of `rejected.csv`."""
-    return {"row": str(row), "url": url[:2000], "reason": reason, "detail": detail}
+def rejection(row: int, url: str, reason: str, detail: str, attempts: int = 0) -> Row:
+    """One line of `rejected.csv`; `attempts` counts how often a picture was asked for."""
+    return {"row": str(row), "url": url[:2000], "reason": reason, "detail": detail, "attempts": str(attempts)}
 
 
 def read_table(path: str | Path) -> Table:
@@ -52,7 +59,8 @@ def read_table(path: str | Path) -> Table:
 
     CSV and TSV are UTF-8 with one header line; names are stripped of white space and a nameless column is
     called `column_N`. JSON lines have the union of their keys as columns; a missing key or null is "", a number
-    keeps its spelling, a list or object stays JSON. Parquet numbers take their shortest spelling, null is "".
+    keeps its spelling, a list or object stays JSON. Parquet numbers take their shortest spelling, null is "";
+    columns of bytes are in `blobs`.
 
     Raises:
         TableError: no such file, another suffix, not UTF-8, empty, a header only, a column name twice, damaged.
@@ -63,17 +71,38 @@ def read_table(path: str | Path) -> Table:
         raise TableError(f"{path}: a table's name ends in {', '.join(SUFFIXES)}; convert or rename it")
     if not path.is_file():
         raise TableError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; give the path of a table")
-    records: Iterable[Record]
     if suffix == ".parquet":
-        columns, records = _read_parquet(path)
-    elif suffix == ".jsonl":
-        columns, records = _read_jsonl(path)
-    else:
-        columns, records = _read_csv(path, "\t" if suffix == ".tsv" else ",")
-    return _table(path, columns, records)
+        from hangtag.catalogue.arrow import read_parquet
+
+        return read_parquet(path)
+    if suffix == ".jsonl":
+        return as_table(str(path), *_read_jsonl(path))
+    return as_table(str(path), *_read_csv(path, "\t" if suffix == ".tsv" else ","))
 
 
-def _table(path: Path, columns: list[str], records: Iterable[Record]) -> Table:
+def join_tables(tables: Sequence[Table]) -> Table:
+    """Several tables below each other: the union of their columns, missing cells "", numbers counted on."""
+    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    joined = Table(columns, [], [])
+    for table in tables:
+        before = len(joined.rows) + len(joined.rejected)
+        joined.rows.extend({name: row.get(name, "") for name in columns} for row in table.rows)
+        joined.numbers.extend(before + number for number in table.numbers)
+        joined.rejected.extend({**bad, "row": str(before + int(bad["row"]))} for bad in table.rejected)
+    for name in dict.fromkeys(name for table in tables for name in table.blobs):
+        joined.blobs[name] = partial(_chain, tables, name)
+    joined.left_out.extend(dict.fromkeys(name for table in tables for name in table.left_out))
+    return joined
+
+
+def _chain(tables: Sequence[Table], name: str) -> Iterator[bytes | None]:
+    for table in tables:
+        count = len(table.rows) + len(table.rejected)
+        yield from table.blobs[name]() if name in table.blobs else repeat(None, count)
+
+
+def as_table(name: str, columns: list[str], records: Iterable[Record]) -> Table:
+    """A table of checked rows; `name` is for the message where there is none."""
     table = Table(columns, [], [])
     for number, record in enumerate(records, 1):
         checked = _check(record, columns)
@@ -83,7 +112,7 @@ def _table(path: Path, columns: list[str], records: Iterable[Record]) -> Table:
             table.rows.append(dict(zip(columns, checked, strict=True)))
             table.numbers.append(number)
     if not table.rows and not table.rejected:
-        raise TableError(f"{path} has a header and no rows; add one row per product")
+        raise TableError(f"{name} has a header and no rows; add one row per product")
     return table
 
 
@@ -100,11 +129,11 @@ def _check(record: Record, columns: list[str]) -> Record:
     return record
 
 
-def _columns(path: Path, names: Iterable[str]) -> list[str]:
+def column_names(table: str, names: Iterable[str]) -> list[str]:
     columns = [name.strip() or f"column_{number}" for number, name in enumerate(names, 1)]
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
-        raise TableError(f"{path} has more than one column called {', '.join(map(repr, twice))}; rename all but one")
+        raise TableError(f"{table} has more than one column called {', '.join(map(repr, twice))}; rename all but one")
     return columns
 
 
@@ -132,7 +161,7 @@ def _read_csv(path: Path, delimiter: str) -> tuple[list[str], Iterator[Record]]:
     header = next(records)
     if isinstance(header, tuple):
         raise TableError(f"{path}: the header cannot be read: {header[1]}")
-    return _columns(path, header), records
+    return column_names(str(path), header), records
 
 
 def _csv_records(path: Path, reader: Any) -> Iterator[Record]:
@@ -161,9 +190,9 @@ def _read_jsonl(path: Path) -> tuple[list[str], list[Record]]:
     names = dict.fromkeys(name for value in values if isinstance(value, dict) for name in value)
     if not names:
         raise TableError(f"{path} has no JSON object in any line; write one object per line and product")
-    columns = _columns(path, names)
+    columns = column_names(str(path), names)
     return columns, [
-        [_json_text(value.get(name)) for name in names] if isinstance(value, dict) else value for value in values
+        [json_text(value.get(name)) for name in names] if isinstance(value, dict) else value for value in values
     ]
 
 
@@ -175,41 +204,8 @@ def _json_object(line: str) -> dict[str, Any] | tuple[str, str]:
     return value if isinstance(value, dict) else ("not-json", f"a {type(value).__name__} where an object should be")
 
 
-def _json_text(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """A JSON value as a cell: text as it is, null as "", all else as JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _read_parquet(path: Path) -> tuple[list[str], Iterator[Record]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        table = parquet.ParquetFile(path).read()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise TableError(f"{path} is no whole Parquet file: {str(error).splitlines()[0]}; write it anew") from None
-    columns = _columns(path, table.column_names)
-    if not columns:
-        raise TableError(f"{path} has no columns")
-    cells = [_arrow_text(path, name, table.column(i)) for i, name in enumerate(columns)]
-    return columns, map(list, zip(*cells, strict=True))
-
-
-def _arrow_text(path: Path, name: str, column: Any) -> list[str]:
-    import pyarrow
-
-    if _holds_bytes(column.type):
-        raise TableError(f"{path}: column {name!r} holds bytes; tables of text, paths and URLs are read")
-    empty = (None, "nan") if pyarrow.types.is_floating(column.type) else (None,)
-    try:
-        column = column.cast(pyarrow.large_string())
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        return [_json_text(value) for value in column.to_pylist()]
-    return ["" if text in empty else text for text in column.to_pylist()]
-
-
-def _holds_bytes(kind: Any) -> bool:
-    return str(kind).startswith(("binary", "large_binary", "fixed_size_binary")) or any(
-        _holds_bytes(kind.field(place).type) for place in range(kind.num_fields)
-    )

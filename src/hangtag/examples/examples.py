@@ -23,6 +23,7 @@ from torch.nn import functional
 from hangtag.answer import Template, Value
 from hangtag.catalogue.pictures import read_picture
 from hangtag.catalogue.store import Catalogue, Row
+from hangtag.catalogue.table import rejection
 from hangtag.errors import TableError, ValueUnreadable
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def usable_rows(catalogue: Catalogue, split: str, template: Template) -> tuple[l
 
 
 def _rejected(number: int, row: Row, detail: str) -> dict[str, str]:
-    return {"row": str(number), "url": row["file_name"], "reason": "value-unreadable", "detail": detail}
+    return rejection(number, row["file_name"], "value-unreadable", detail)
 
 
 @dataclass(frozen=True)

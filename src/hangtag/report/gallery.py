@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from hangtag.answer import Kind, Value, format_number
-from hangtag.catalogue.pictures import read_picture
-from hangtag.errors import ImageError
 from hangtag.evaluation.metrics import Floats, field_rows, show_amount
 from hangtag.report.plots import BAND
+from hangtag.report.thumbnails import thumbnail
 
-THUMBNAIL = 160
 SHOWN = 12
 
 
@@ -101,15 +96,3 @@ def shown(value: Value) -> str:
     if isinstance(value, str):
         return value
     return format_number(value) if abs(value) < 1e9 else show_amount(value)
-
-
-def thumbnail(path: Path) -> str | None:
-    """A JPEG of at most THUMBNAIL pixels a side as a data URI; None where there is no readable picture."""
-    try:
-        picture = read_picture(path)
-    except ImageError:
-        return None
-    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    picture.convert("RGB").save(data, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

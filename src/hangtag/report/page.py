@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hangtag.answer import Kind
@@ -20,15 +19,9 @@ from hangtag.recipe import Recipe, load_recipe
 from hangtag.report.gallery import card, worst_and_best
 from hangtag.report.plots import confusion_matrix, learning_curve, mix_ups, scatter
 from hangtag.report.table import score_table
+from hangtag.report.templates import fill
 
 KEY_METRIC: dict[Kind, str] = {"text": "exact", "category": "accuracy", "number": "median_ape"}
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 @dataclass(frozen=True)
@@ -95,8 +88,8 @@ def render(
     pictures, missing = _pictures(recipe, catalogue)
     worst, best = ([card(fields, each, pictures) for each in part] for part in worst_and_best(fields, predictions))
     log, log_problem = _log(run)
-    return _TEMPLATES.get_template("page.html.jinja").render(
-        style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
+    return fill(
+        "page.html.jinja",
         name=run.path.absolute().name,
         metrics=metrics,
         model=recipe.model.base,

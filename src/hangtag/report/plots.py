@@ -7,105 +7,31 @@ in a tooltip what it is. Text is escaped by markupsafe.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from hangtag.evaluation.metrics import LARGEST, Floats, confusion, show_amount
+from hangtag.evaluation.metrics import LARGEST, confusion, show_amount
+from hangtag.report.svg import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axis,
+    axis,
+    drawing,
+    element,
+    grid,
+    path,
+)
 
-WIDTH, HEIGHT = 460, 340
-LEFT, RIGHT, TOP, BOTTOM = 58, 448, 14, 296
 BAND = 0.2
 MOST_LABELS = 60
 OTHERS = "(all others)"
 _MOST_POINTS = 400
 _LETTERS = 28
-
-
-def element(name: str, *content: object, **attributes: object) -> Markup:
-    """An SVG element with escaped attributes and content; `class_` stands for class, `clip_path` for clip-path."""
-    written = Markup("").join(
-        Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
-    )
-    inside = Markup("").join(escape(each) for each in content)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, inside)
-
-
-def _short(value: object) -> object:
-    return f"{value:.1f}" if isinstance(value, float) else value
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Maps low..high to the pixels start..end, by the logarithm where `log`; values outside land on the edge."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool
-
-    def __call__(self, value: float) -> float:
-        low, high, value = (
-            math.log(each) if self.log else each for each in (self.low, self.high, min(max(value, self.low), self.high))
-        )
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """Round values: 1, 2 and 5 of each decade, or 1 alone where there are many; evenly spaced if not `log`."""
-        if self.log and self.high / self.low > 4:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-            marks = [float(f"{step}e{decade}") for decade in decades[:: math.ceil(len(decades) / 8)] for step in steps]
-        else:
-            rough = (self.high - self.low) / 7
-            decade = 10.0 ** math.floor(math.log10(rough))
-            step = next(each * decade for each in (1, 2, 5, 10) if each * decade >= rough)
-            marks = [each * step for each in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
-        return [each for each in marks if self.low <= each <= self.high]
-
-
-def axis(values: Floats, start: float, end: float, log: bool) -> Axis:
-    """An axis around some values, with a little room on both sides; linear where a value is not above zero."""
-    low, high = float(values.min()), float(values.max())
-    log = log and low > 0
-    if log:
-        room = max((high / low) ** 0.05, 1.05)
-        return Axis(low / room, high * room, start, end, True)
-    room = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
-    return Axis(low - room, high + room, start, end, False)
-
-
-def _tick(value: float) -> str:
-    """A tick's value in few letters: `500`, `20k`, `1.5M`."""
-    if 1e6 <= abs(value) < 1e9:
-        return f"{value / 1e6:.3g}M"
-    return f"{value / 1e3:.3g}k" if 1e4 <= abs(value) < 1e6 else show_amount(value)
-
-
-def _grid(x: Axis, y: Axis, x_label: str, y_label: str) -> Iterable[Markup]:
-    for value in x.ticks():
-        yield element("line", class_="grid", x1=x(value), x2=x(value), y1=TOP, y2=BOTTOM)
-        yield element("text", _tick(value), class_="tick", x=x(value), y=BOTTOM + 16, text_anchor="middle")
-    for value in y.ticks():
-        yield element("line", class_="grid", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value))
-        yield element("text", _tick(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
-    middle = (TOP + BOTTOM) / 2
-    yield element("text", x_label, class_="axis", x=(LEFT + RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle")
-    yield element("text", y_label, class_="axis", transform=f"translate(13 {middle}) rotate(-90)", text_anchor="middle")
-
-
-def _drawing(
-    title: str, *content: Markup, width: float = WIDTH, height: float = HEIGHT, **attributes: object
-) -> Markup:
-    return element("svg", *content, viewBox=f"0 0 {width:.0f} {height:.0f}", role="img", aria_label=title, **attributes)
-
-
-def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
 def learning_curve(log: Sequence[dict[str, Any]]) -> Markup | None:
@@ -118,9 +44,9 @@ def learning_curve(log: Sequence[dict[str, Any]]) -> Markup | None:
     y = axis(
         points[:, 1], BOTTOM, TOP, log=bool(points[:, 1].min() > 0 and points[:, 1].max() > 8 * points[:, 1].min())
     )
-    drawn = list(_grid(x, y, "step", "loss"))
+    drawn = list(grid(x, y, "step", "loss"))
     for name, curve in curves.items():
-        drawn.append(element("path", class_=f"line {name}", d=_path((x(step), y(loss)) for step, loss in curve)))
+        drawn.append(element("path", class_=f"line {name}", d=path((x(step), y(loss)) for step, loss in curve)))
         if name == "validation" or len(curve) == 1:
             drawn += [
                 element("circle", element("title", f"{name} loss {loss:.4g} at step {step:,.0f}"), class_=f"dot {name}",
@@ -129,7 +55,7 @@ def learning_curve(log: Sequence[dict[str, Any]]) -> Markup | None:
             ]  # fmt: skip
     last = {name: curve[-1][1] for name, curve in curves.items() if curve}
     title = "Learning curve; last " + ", ".join(f"{name} loss {loss:.3g}" for name, loss in last.items())
-    return _drawing(title, *drawn)
+    return drawing(title, *drawn)
 
 
 def _curve(log: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
@@ -161,8 +87,8 @@ def scatter(name: str, truths: Sequence[float], written: Sequence[float], labels
     )
     drawn = [
         frame,
-        element("path", class_="band", d=_path(band) + "Z", clip_path=f"url(#frame-{_id(name)})"),
-        *_grid(x, y, f"true {name}", f"written {name}"),
+        element("path", class_="band", d=path(band) + "Z", clip_path=f"url(#frame-{_id(name)})"),
+        *grid(x, y, f"true {name}", f"written {name}"),
         element("line", class_="diagonal", x1=x(x.low), y1=y(x.low), x2=x(x.high), y2=y(x.high)),
     ]
     for true, value, label in zip(truths, written, labels, strict=True):
@@ -170,7 +96,7 @@ def scatter(name: str, truths: Sequence[float], written: Sequence[float], labels
         near = abs(value - true) <= BAND * abs(true)
         drawn.append(element("circle", tip, class_=f"dot {'near' if near else 'far'}", cx=x(true), cy=y(value), r=3))
     kind = "log axes" if x.log else "linear axes"
-    return _drawing(f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent", *drawn)
+    return drawing(f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent", *drawn)
 
 
 def _free(axis: Axis, value: float) -> float:
@@ -220,7 +146,7 @@ def confusion_matrix(name: str, truths: Sequence[str], written: Sequence[str | N
     width, height = room + side * len(across) + 6, room + side * len(labels) + 6
     right = int(np.trace(counts[:, :-1]))
     title = f"Confusion matrix of {name}: true categories down, written ones across; {right} of {len(truths)} right"
-    return _drawing(title, *drawn, width=width, height=height, style=f"width:{width:.0f}px", class_="matrix")
+    return drawing(title, *drawn, width=width, height=height, style=f"width:{width:.0f}px", class_="matrix")
 
 
 def _cell(x: float, y: float, side: int, count: int, total: int, true: str, written: str) -> list[Markup]:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from hangtag.catalogue import open_catalogue
 from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.like.synth_like import synthesise_like
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.store import csv_text
-from hangtag.catalogue.like.synth_like import synthesise_like
 from hangtag.errors import OutputNotEmpty, TableError, UsageError
 
 COLOURS = ["Red", "Blue", "Green", "Black"]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hangtag.catalogue.like.columns import encode, nature, read_columns
 from hangtag.catalogue.like.parts import OTHER
 from hangtag.catalogue.like.sampling import sample
+from hangtag.catalogue.like.table_model import TableModel
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.table import Table, read_table
-from hangtag.catalogue.like.table_model import TableModel
 from hangtag.errors import TableError
 
 LUMA = Path(__file__).parents[2] / "../shared/data/luma/table_color_variants.csv"

@@ -15,9 +15,9 @@ from hangtag.catalogue.like.fresh import Codes, Links
 from hangtag.catalogue.like.joint import Cells
 from hangtag.catalogue.like.parts import COARSE_BINS, Part, bins
 from hangtag.catalogue.like.sampling import Donors, Drawn, Skeleton
-from hangtag.catalogue.split import fold
 from hangtag.catalogue.like.table_model import TableModel
 from hangtag.catalogue.like.words import Writer
+from hangtag.catalogue.split import fold
 
 PICTURE_PATH = ""
 """What stands for a picture's path until there is a picture."""

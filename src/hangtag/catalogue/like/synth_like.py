@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hangtag.catalogue.like.columns import read_columns, require_rows
-from hangtag.catalogue.fetch import _own_names
-from hangtag.catalogue.render.depict import depict
 from hangtag.catalogue.like.sampling import Drawn, Sample, sample
-from hangtag.catalogue.split import SPLITS, assign_splits
-from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, image_name
-from hangtag.catalogue.synth import JPEG_QUALITY, draw_in_order
 from hangtag.catalogue.like.table_model import Roles, TableModel
+from hangtag.catalogue.render.depict import depict
+from hangtag.catalogue.split import SPLITS, assign_splits
+from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, image_name, own_names
+from hangtag.catalogue.synth import JPEG_QUALITY, draw_in_order
 from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder, write_json, write_whole
 
@@ -78,7 +77,7 @@ def synthesise_like(
     require_rows(table, columns)
     rows = len(columns[0].codes) if rows is None else rows
     model = TableModel(columns, min_count, seed, title_column, category_column, price_column)
-    names = _own_names([column.name for column in columns])
+    names = own_names([column.name for column in columns])
     made = sample(model, rows, seed)
     info = _describe(table, model, names, rows, seed, size)
     del columns, model.source

@@ -1,0 +1,108 @@
+"""Commands that train, evaluate and use a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hangtag.cli.app import Seed, Settings, app
+from hangtag.errors import HangtagError
+from hangtag.files import Run
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `hangtag train` leaves it.")]
+
+
+@app.command(epilog="Example: [bold]hangtag demo --out runs/demo[/bold]")
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder; the catalogue is made beside it.")] = Path("runs/demo"),
+    rows: Annotated[int, typer.Option(min=20, help="Products to invent.")] = 3040,
+    seed: Seed = 0,
+    set_: Settings = None,
+) -> None:
+    """Go the whole way on an invented catalogue with the nano model: invent, train, evaluate, report."""
+    from hangtag.demo import run_demo
+    from hangtag.terminal import hush_transformers, say, terminal_stages
+
+    hush_transformers()
+    done = run_demo(out, rows, seed, set_ or [], terminal_stages)
+    say(done.table)
+    say("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in done.seconds.items()))
+    say(f"report: {done.report}")
+    say(f"try it: {done.command}")
+
+
+@app.command(
+    epilog="Examples: [bold]hangtag train demo --set data.path=data/demo[/bold], "
+    "[bold]hangtag train my.toml --set train.epochs=5 --out runs/five[/bold]"
+)
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.")],
+    set_: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/ and the recipe's name if not given.")] = None,
+) -> None:
+    """Fine-tune as a recipe says; run again after an interruption, it goes on."""
+    from hangtag.recipe import load_recipe
+    from hangtag.terminal import hush_transformers, say, terminal_stages
+
+    checked = load_recipe(recipe, set_ or [])
+    folder = out or Path("runs") / Path(recipe).stem
+    from hangtag.training.train import train as train_recipe
+
+    hush_transformers()
+    run = train_recipe(checked, folder, terminal_stages)
+    if _lines(run.rejected) > 1:
+        say(f"{_lines(run.rejected) - 1} rows could not be used, see {run.rejected}")
+    say(f"model in {run.model}; next: hangtag evaluate {run.path}")
+
+
+@app.command(epilog="Example: [bold]hangtag evaluate runs/demo --split test[/bold]")
+def evaluate(
+    run: RunFolder,
+    data: Annotated[Path | None, typer.Option(help="A catalogue; the run's own if not given.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+) -> None:
+    """Generate answers for a split, score them beside baselines and controls, and write the report."""
+    Run(run).require_model()  # before the slow imports
+    from hangtag.report.assess import assess
+    from hangtag.terminal import hush_transformers, say, terminal_stages
+
+    hush_transformers()
+    table, report = assess(run, data, split, terminal_stages)
+    say(table)
+    say(f"report: {report}")
+
+
+@app.command(
+    epilog="Examples: [bold]hangtag predict runs/demo photo.jpg[/bold], "
+    "[bold]hangtag predict runs/demo shop/ --json[/bold]"
+)
+def predict(
+    run: RunFolder,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders of pictures.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
+) -> None:
+    """Write the tags of pictures; a picture that cannot be read is a line with its error."""
+    from hangtag.prediction.predict import picture_files, records
+    from hangtag.terminal import hush_transformers, say_json, say_tags, terminal_stages
+
+    Run(run).require_model()
+    files = picture_files(paths)
+    from hangtag.prediction.tagger import load
+
+    hush_transformers()
+    tagger = load(run)
+    with terminal_stages("writing tags") as progress:
+        found = records(tagger, files, progress)
+    if json:
+        say_json(found)
+    else:
+        say_tags(found, tagger.recipe.task.template.names)
+    failed = [each for each in found if each["error"]]
+    if failed:
+        raise HangtagError(f"{len(failed)} of {len(found)} pictures have no tag; the first: {failed[0]['error']}")
+
+
+def _lines(path: Path) -> int:
+    return path.read_text(encoding="utf-8").count("\n") if path.exists() else 0
