@@ -67,7 +67,7 @@ def test_the_catalogue_opens_and_holds_a_picture_for_every_row(made):
     assert info["table"] == "shop.csv"
     assert info["counts"]["rows"] == len(catalogue.rows) == 120
     assert info["pictured"] == {"title": "title", "category": "category", "price": "price"}
-    assert (folder / "out" / "rejected.csv").read_text().splitlines() == ["row,url,reason,detail"]
+    assert (folder / "out" / "rejected.csv").read_text().splitlines() == ["row,url,reason,detail,attempts"]
     for row in catalogue.rows:
         assert row["image_source"] == row["file_name"]
         with Image.open(folder / "out" / row["file_name"]) as picture:
