@@ -160,6 +160,13 @@ class Spread:
         moved = low + rng.random(len(values)) * (high - low)
         return np.where(self.kept[np.searchsorted(self.distinct, values)], values, self.snap(moved, values))
 
+    def step(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Values that lie so many steps of the source's manner higher; those that would leave its range come back."""
+        place = np.minimum(np.searchsorted(self.distinct, values), len(self.distinct) - 1)
+        moved = values + steps * self.modulus[place]
+        outside = (moved < self.low) | (moved > self.high)
+        return np.clip(np.where(outside, values - steps * self.modulus[place], moved), self.low, self.high)
+
     def snap(self, moved: np.ndarray, like: np.ndarray) -> np.ndarray:
         """Whole numbers nearest to `moved`, within the source's range, that end as those of the source `like` do."""
         place = np.searchsorted(self.distinct, like)

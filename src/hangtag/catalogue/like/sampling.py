@@ -6,20 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.like.novelty import NEAR, SAME, Source
+from hangtag.catalogue.like.novelty import Source, choose_excess, nearness
+from hangtag.catalogue.like.numbers import FEW_VALUES
 from hangtag.catalogue.like.parts import Part
 from hangtag.catalogue.like.table_model import TableModel
 
 ROUNDS = 20
-EFFORT = 100_000
-WORTHWHILE = 0.02
-"""Rows that the source has are drawn again up to ROUNDS times, the last half of them only as long as a round is rid
-of this share of them. EFFORT bounds the rows drawn again: a few thousand many times over, of a million some."""
-
-DENSE = 0.5
-"""Where more of the first draw is near a row of the source, only rows that are the same as one are drawn again."""
-FEW_LEFT = 0.05
-"""So few rows that are left of them take the content of others; more would bend the distribution, and stay."""
+"""So often products with rows too near the source's are drawn again, the first half only in their free numbers."""
+STEPS = 10
+"""So many steps, each larger by one than the last, may take a number away from a row of the source."""
 
 
 @dataclass
@@ -38,10 +33,14 @@ class Drawn:
 
 @dataclass
 class Sample:
-    """New rows by column, in the source's order; `levels` is for each row where its price lies, 0 to 1."""
+    """New rows by column, in the source's order; `levels` is for each row where its price lies, 0 to 1.
+
+    `repeated` rows are equal to one of the source in every column: what they show is too common to be avoided.
+    """
 
     columns: list[Drawn]
     levels: np.ndarray
+    repeated: int = 0
 
 
 @dataclass
@@ -69,6 +68,12 @@ class Donors:
         """Those of some rows and their products."""
         chosen, numbers = ({key: each[rows] for key, each in found.items()} for found in (self.rows, self.amounts))
         return Donors(chosen, numbers, {key: each[products] for key, each in self.products.items()})
+
+    def put(self, other: Donors, rows: np.ndarray, taken: np.ndarray) -> None:
+        """Those of `other` that are `taken` come in the place of `rows`."""
+        for old, new in ((self.rows, other.rows), (self.amounts, other.amounts)):
+            for place in old:
+                old[place][rows[taken]] = new[place][taken]
 
 
 def make_skeleton(model: TableModel, rows: int, rng: np.random.Generator) -> Skeleton:
@@ -118,60 +123,82 @@ def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator, e
 
 
 def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np.random.Generator) -> Donors:
-    """As `draw_rows`; products with rows that the source has are drawn again, as long as it helps."""
+    """As `draw_rows`; what is nearer to rows of the source than its own products are is drawn again."""
     found = draw_rows(model, skeleton, rng)
-    known = source.holds(*_contents(model, found), NEAR)
-    within = NEAR if known.mean() <= DENSE else SAME
-    known = source.holds(*_contents(model, found), within)
-    effort = 0
+    gaps = source.gaps(*_contents(model, found))
     for turn in range(ROUNDS):
-        if not known.any() or effort > EFFORT + len(known) // 8:
+        products = choose_excess(gaps, source.allowed, skeleton.product, rng)
+        if not len(products):
             break
-        counts = np.bincount(skeleton.product, known, len(skeleton.like))
-        again = np.flatnonzero(counts[skeleton.product])
-        effort += len(again)
-        products, renumbered = np.unique(skeleton.product[again], return_inverse=True)
-        part = Skeleton(skeleton.like[products], renumbered, skeleton.row[again])
-        earlier = found.some(again, products) if turn < ROUNDS // 2 else None
-        other = draw_rows(model, part, rng, earlier)
-        still = source.holds(*_contents(model, other), within)
-        fewer = np.bincount(renumbered, still, len(products)) < counts[products]
-        taken = fewer[renumbered]
-        for old, new in ((found.rows, other.rows), (found.amounts, other.amounts)):
-            for place in old:
-                old[place][again[taken]] = new[place][taken]
-        for place in found.products:
-            found.products[place][products[fewer]] = other.products[place][fewer]
-        gone = int(known.sum())
-        known[again[taken]] = still[taken]
-        if known.sum() > (1 - WORTHWHILE) * gone and turn >= ROUNDS // 2:
-            break
-    known = source.holds(*_contents(model, found), SAME)
-    if 0 < known.mean() <= FEW_LEFT:
-        _replace_left(skeleton, found, known, rng)
+        again, other = _draw_again(model, skeleton, found, products, rng, free=turn < ROUNDS // 2)
+        new = source.gaps(*_contents(model, other))
+        _take_better(skeleton, found, other, again, nearness(gaps[again]), nearness(new))
+        gaps = source.gaps(*_contents(model, found))
+    _part_from_source(model, skeleton, found, source, rng)
     return found
 
 
-def _replace_left(skeleton: Skeleton, found: Donors, known: np.ndarray, rng: np.random.Generator) -> None:
-    """Give products with rows that the source has the content of new products that are without, and no smaller."""
-    sizes = np.bincount(skeleton.product)
-    starts = np.cumsum(sizes) - sizes
-    bad = np.bincount(skeleton.product, known) > 0
-    good = np.flatnonzero(~bad)
-    good = good[np.argsort(sizes[good], kind="stable")]
-    first = np.searchsorted(sizes[good], sizes[bad])
-    last = np.searchsorted(sizes[good], sizes[bad], "right")
-    last = np.where(last > first, last, len(good))  # of its own size, else larger
-    for product, low, high in zip(np.flatnonzero(bad), first, last, strict=True):
-        rows = starts[product] + np.arange(sizes[product])
-        if low < high:
-            others = starts[good[rng.integers(low, high)]] + np.arange(sizes[product])
-        else:  # the largest: of its own rows those that are new
-            rows, own = rows[known[rows]], rows[~known[rows]]
-            others = rng.choice(own, len(rows)) if len(own) else rows
-        for each in (found.rows, found.amounts):
-            for values in each.values():
-                values[rows] = values[others]
+def _draw_again(
+    model: TableModel, skeleton: Skeleton, found: Donors, products: np.ndarray, rng: np.random.Generator, free: bool
+) -> tuple[np.ndarray, Donors]:
+    """The rows of some products, and other content for them; `free`: only other free numbers."""
+    again = np.flatnonzero(np.isin(skeleton.product, products))
+    part = Skeleton(skeleton.like[products], np.searchsorted(products, skeleton.product[again]), skeleton.row[again])
+    return again, draw_rows(model, part, rng, found.some(again, products) if free else None)
+
+
+def _take_better(
+    skeleton: Skeleton, found: Donors, other: Donors, again: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> None:
+    """Products whose rows `again` are less bad in the other draw, taken together, have its content from now on."""
+    products, product = np.unique(skeleton.product[again], return_inverse=True)
+    fewer = np.bincount(product, after) < np.bincount(product, before)
+    found.put(other, again, fewer[product])
+    for place in found.products:
+        found.products[place][products[fewer]] = other.products[place][fewer]
+
+
+def _part_from_source(
+    model: TableModel, skeleton: Skeleton, found: Donors, source: Source, rng: np.random.Generator
+) -> None:
+    """Rows that are the source's in every column become others.
+
+    A number or date is moved by some steps; where there is none, products are drawn again, unless `min_count` rows
+    of the source are so: what is common is nobody's, and without it the distribution would be another.
+    """
+    for place in sorted(range(len(model.parts)), key=lambda place: place in model.product_places):
+        part = model.parts[place]
+        if part.is_number() and part.base < 0 and part.spread and len(part.spread.distinct) > FEW_VALUES:
+            for step in range(1, STEPS + 1):
+                known = source.holders_of(*_contents(model, found)) > 0
+                if not (known & part.valued[found.rows[place]]).any():
+                    break
+                _move(model, skeleton, found, place, known, step, rng)
+    for _ in range(ROUNDS):
+        holders = source.holders_of(*_contents(model, found))
+        known = (holders > 0) & (holders < model.min_count)
+        if not known.any():
+            break
+        again, other = _draw_again(model, skeleton, found, np.unique(skeleton.product[known]), rng, free=False)
+        after = source.holders_of(*_contents(model, other))
+        _take_better(skeleton, found, other, again, known[again], (after > 0) & (after < model.min_count))
+
+
+def _move(
+    model: TableModel, skeleton: Skeleton, found: Donors, place: int, known: np.ndarray, step: int,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Move a number of the known rows, of all rows of their products where it is the product's, up or down."""
+    part = model.parts[place]
+    assert part.spread is not None
+    if place in model.product_places:
+        known = np.isin(skeleton.product, skeleton.product[known])
+    rows = np.flatnonzero(known & part.valued[found.rows[place]])
+    moved = found.some(rows, skeleton.product[:0])
+    way = rng.choice([-step, step], len(skeleton.like))[skeleton.product[rows]]
+    moved.amounts[place] = part.spread.step(moved.amounts[place], way)
+    _follow(model, moved, rng)
+    found.put(moved, rows, np.ones(len(rows), bool))
 
 
 def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -266,7 +293,8 @@ def sample(model: TableModel, rows: int, seed: int = 0) -> Sample:
     for place, part in enumerate(model.parts):
         if part.name not in made:
             made[part.name] = shown(part, found.rows[place], found.amounts.get(place))
-    return Sample([made[part.name] for part in model.parts], _levels(model, found, rows))
+    repeated = int((source.holders_of(*_contents(model, found)) > 0).sum())
+    return Sample([made[part.name] for part in model.parts], _levels(model, found, rows), repeated)
 
 
 def _levels(model: TableModel, found: Donors, rows: int) -> np.ndarray:
