@@ -1,8 +1,9 @@
 """A joint distribution over discrete columns, drawn column by column from rows of the source.
 
-Each column has a few parents among the columns before it, chosen greedily by conditional mutual information
-(the Chow-Liu tree's measure, with up to MOST_PARENTS parents). A new row takes a column's value from a donor: a
-row of the source that agrees with it in those parents, in as many as leave at least `least` rows to choose from.
+Each column has a few parents among the columns before it, chosen greedily by conditional mutual information (the
+Chow-Liu tree's measure, with up to MOST_PARENTS parents), as far as it is more than in a shuffled column. A new row
+takes a column's value from a donor: a row of the source that agrees with it in those parents, in as many as leave at
+least `least` rows to choose from.
 Donors are drawn systematically, each of a cell as often as any other, so shares hold more exactly than by chance.
 """
 
@@ -16,8 +17,10 @@ import numpy as np
 MOST_PARENTS = 4
 MOST_CANDIDATES = 10
 SCORED_ROWS = 10_000
-LEAST_GAIN = 0.01
-"""Nats by which a further parent must tell more, after the correction for chance."""
+LEAST_GAIN = 0.003
+"""Nats by which a further parent must tell more than chance would."""
+DEVIATIONS = 1.0
+"""Standard deviations of what chance tells that are taken from what a parent seems to tell."""
 _DENSE = 4_000_000
 _NOTHING_LEFT = 1e-9
 
@@ -71,17 +74,20 @@ def choose_parents(factors: Sequence[Factor], known: int, rng: np.random.Generat
     fine = [_compact(each.fine[scored]) for each in factors]
     coarse = [_compact(each.coarse[scored]) for each in factors]
     for place in range(known, len(factors)):
-        _choose(factors[place], place, fine, coarse)
+        _choose(factors[place], place, fine, coarse, rng)
 
 
 def _compact(codes: np.ndarray) -> np.ndarray:
     return np.unique(codes, return_inverse=True)[1]
 
 
-def _choose(factor: Factor, place: int, fine: Sequence[np.ndarray], coarse: Sequence[np.ndarray]) -> None:
+def _choose(
+    factor: Factor, place: int, fine: Sequence[np.ndarray], coarse: Sequence[np.ndarray], rng: np.random.Generator
+) -> None:
     child, rows = fine[place], len(fine[place])
     left = entropy(child)
-    gains = np.array([_gain(child, fine[other], None, left) for other in range(place)])
+    chance = _shuffled(child, None, rng)
+    gains = np.array([_gain(child, chance, fine[other], None, left) for other in range(place)])
     candidates = [int(other) for other in np.argsort(-gains, kind="stable")[:MOST_CANDIDATES]]
     factor.parents, factor.decided_by = [], 0
     condition: np.ndarray | None = None
@@ -89,7 +95,8 @@ def _choose(factor: Factor, place: int, fine: Sequence[np.ndarray], coarse: Sequ
         view = coarse if factor.parents else fine
         child = fine[place] if not factor.parents else coarse[place]
         base = left if condition is None else entropy(joined(condition, child)) - entropy(_compact(condition))
-        scores = [_gain(child, view[other], condition, base) for other in candidates]
+        chance = _shuffled(child, condition, rng)
+        scores = [_gain(child, chance, view[other], condition, base) for other in candidates]
         best = int(np.argmax(scores))
         if scores[best] < LEAST_GAIN:
             return
@@ -101,17 +108,27 @@ def _choose(factor: Factor, place: int, fine: Sequence[np.ndarray], coarse: Sequ
             factor.decided_by = len(factor.parents)
 
 
-def _gain(child: np.ndarray, other: np.ndarray, condition: np.ndarray | None, left: float) -> float:
-    """Nats that `other` tells about `child` beyond `condition`, less what chance alone would seem to tell."""
+def _shuffled(child: np.ndarray, condition: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """The child's codes in a random order, within the cells of the condition."""
+    if condition is None:
+        return rng.permutation(child)
+    made = np.empty_like(child)
+    made[np.argsort(condition, kind="stable")] = child[np.lexsort((rng.random(len(child)), condition))]
+    return made
+
+
+def _gain(child: np.ndarray, chance: np.ndarray, other: np.ndarray, condition: np.ndarray | None, left: float) -> float:
+    """Nats that `other` tells about `child` beyond `condition`, less what it tells about `chance`, the child
+    shuffled: in small cells that is much, and more than asymptotic corrections take off."""
     cells = _compact(other if condition is None else joined(condition, other))
-    pairs = _compact(joined(cells, child))
-    told = left - (entropy(pairs) - entropy(cells))
-    if left - told <= _NOTHING_LEFT:
+    known, pairs, by_chance = entropy(cells), _compact(joined(cells, child)), entropy(joined(cells, chance))
+    told, told_by_chance = left - (entropy(pairs) - known), left - (by_chance - known)
+    if left - told <= _NOTHING_LEFT and told_by_chance < left / 2:
         return left - 1e-6 * int(cells.max(initial=0))  # it decides the child; of several such, the smallest
     before = 1 if condition is None else int(condition.max()) + 1
     known_pairs = int(child.max()) + 1 if condition is None else int(_compact(joined(condition, child)).max()) + 1
     freedom = (int(pairs.max()) + 1) - (int(cells.max()) + 1) - known_pairs + before
-    return told - max(freedom, 0) / (2 * len(child))
+    return told - told_by_chance - DEVIATIONS * float(np.sqrt(max(freedom, 0) / 2)) / len(child)
 
 
 class Cells:

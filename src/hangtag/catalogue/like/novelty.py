@@ -11,7 +11,7 @@ import numpy as np
 from hangtag.catalogue.like.parts import FINE_BINS, Part, amounts_of, fold_values
 from hangtag.catalogue.like.table_model import TableModel
 
-REACHES = np.array([0.0, 0.01, 0.03, 0.1])
+REACHES = np.array([0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2])
 """How near a row is, is told by its price's distance to that of a row equal in all else, as a share of its own."""
 ALWAYS_NEW = ("code", "url", "path", "text")
 """Where a row has a value of such a column, it is no row of the source. Counters begin as the source's do."""
@@ -79,9 +79,10 @@ class Source:
     def _whole(self, folded: list[np.ndarray], amounts: list[np.ndarray]) -> np.ndarray:
         """One number a row that follows from what it shows in every column."""
         made = np.zeros(len(folded[0]), np.uint64)
-        for place, shown in enumerate(zip(folded, amounts, strict=True)):
-            for value in shown:
-                made = _add(made, value, place)
+        for place, part in enumerate(self.model.parts):
+            made = _add(made, folded[place], place)
+            if part.is_number() or part.nature.kind == "counter":
+                made = _add(made, np.where(folded[place] < len(part.texts), 0, amounts[place]), place)
         return made
 
     def _bin(self, place: int, amounts: list[np.ndarray]) -> np.ndarray:
@@ -108,8 +109,7 @@ class Source:
             if part.nature.kind in ALWAYS_NEW:
                 bare &= folded[place] < len(part.texts)
             if part.nature.kind == "counter":
-                counted = part.numbers.values.min() + np.arange(len(bare))
-                amounts[place] = np.where(folded[place] < len(part.texts), 0, counted)
+                amounts[place] = part.numbers.values.min() + np.arange(len(bare))
         if not bare.any():
             return np.zeros(len(bare), np.int64)
         whole = self._whole(folded, amounts)

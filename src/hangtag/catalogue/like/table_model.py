@@ -1,6 +1,8 @@
 """Learns what a table is and invents another like it.
 
-Promised: no row of the source, and no title, identifier or URL of it; categories that fewer than `min_count` rows
+Promised: no title, identifier or URL of the source, so no row of it; in a table without such columns, no row that can
+be avoided (a combination of categories that `min_count` rows have may come again). Rows are as near the source's as its
+own products are to each other (see `novelty`). Categories that fewer than `min_count` rows
 hold become OTHER; a number or date that fewer rows hold is moved among its neighbours; a word stays only where as
 many distinct titles have it. Not promised: differential privacy. Column names, shares, ranges, categories and
 common words are the source's own, and who knows the source may recognise a large group in what is invented.
