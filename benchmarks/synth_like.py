@@ -4,6 +4,8 @@
 
 Each table is halved at random; what is made from one half is scored against that half, beside the other half (a
 second real sample), the half bootstrapped with 10 % jitter, a Gaussian copula and columns shuffled independently.
+"synth --like" is scored against the half with its rare categories folded likewise, and against the half as it is.
+"New rows" are new in all columns and titles, "new content" in categories, numbers and dates alone.
 Then one large table is made, read, learned, drawn and written, pictures apart. SDMetrics runs in a virtual environment
 of its own, made at first use, without its dependency copulas, which is no free software: only metrics that do not
 need it are used. Prints tables and, last, one JSON line.
@@ -29,7 +31,10 @@ import numpy as np
 
 PACKAGES = ["numpy", "pandas<3", "scipy", "scikit-learn", "tqdm", "plotly", "pyarrow", "pillow"]
 MIN_COUNT = 5
-MEASURES = ("pair trends", "diagnostic", "new rows", "median DCR", "DCR protection", "seconds")
+SCORED = 400
+"""Rows of which new rows and distances are computed."""
+WORDS = "Check Wool Silk Leather Cotton Red Black Blue Slim Classic Long Short Soft Quilted Mini"
+MEASURES = ("pair trends", "diagnostic", "new rows", "new content", "median DCR", "DCR protection", "seconds")
 
 
 def python_with_sdmetrics(folder: Path) -> Path:
@@ -126,17 +131,22 @@ def score(real: Any, made: Any, kinds: dict[str, str]) -> dict[str, float]:
 
     types_ = {"number": "numerical", "date": "datetime", "category": "categorical"}
     names = [name for name, kind in kinds.items() if kind in types_ and real[name].nunique(dropna=False) > 1]
+    titles = [name for name, kind in kinds.items() if kind == "text"]
+    all_columns = {"columns": {name: {"sdtype": types_.get(kinds[name], "categorical")} for name in names + titles}}
+    few_rows = made[names + titles].sample(min(SCORED, len(made)), random_state=0).reset_index(drop=True)
+    new_rows = NewRowSynthesis.compute(real[names + titles], few_rows, all_columns)
     real, made = real[names], made[names]
     about = {"columns": {name: {"sdtype": types_[kinds[name]]} for name in names}}
     report = DiagnosticReport()
     report.generate(real, made, about, verbose=False)
-    few = made.sample(min(400, len(made)), random_state=0).reset_index(drop=True)
+    few = made.sample(min(SCORED, len(made)), random_state=0).reset_index(drop=True)
     DCRBaselineProtection._seed = 0
     breakdown = DCRBaselineProtection.compute_breakdown(real, few, {**about}, None)
     return {
         "pair trends": float(ColumnPairTrends().get_score(real, made, about)),
         "diagnostic": float(report.get_score()),
-        "new rows": float(NewRowSynthesis.compute(real, few, about)),
+        "new rows": float(new_rows),
+        "new content": float(NewRowSynthesis.compute(real, few, about)),
         "median DCR": float(breakdown["median_DCR_to_real_data"]["synthetic_data"]),
         "DCR protection": float(breakdown["score"]),
     }
@@ -165,7 +175,8 @@ def score_table(path: Path, repeats: int) -> dict[str, dict[str, float]]:
         real, second = (frame([tuple(row.values()) for row in rows], table.columns, kinds) for rows in parts)
         ours = frame(list(zip(*columns, strict=True)), table.columns, kinds)
         ways = {
-            "synth --like": (folded(real, kinds), ours), "second real sample": (real, second),
+            "synth --like": (folded(real, kinds), ours), "the same, not folded": (real, ours),
+            "second real sample": (real, second),
             "bootstrap, 10 % jitter": (real, bootstrap(real, kinds, rng)),
             "Gaussian copula": (real, gaussian_copula(real, rng)), "shuffled columns": (real, shuffled(real, rng)),
         }  # fmt: skip
@@ -186,25 +197,7 @@ def large_table(path: Path, rows: int, columns: int) -> None:
     rng = np.random.default_rng(0)
     products = rows // 3 + 1
     product, leaf = rng.integers(0, products, rows), rng.choice(60, products, p=rng.dirichlet(np.ones(60)))
-    words = np.array(
-        [
-            "Check",
-            "Wool",
-            "Silk",
-            "Leather",
-            "Cotton",
-            "Red",
-            "Black",
-            "Blue",
-            "Slim",
-            "Classic",
-            "Long",
-            "Short",
-            "Soft",
-            "Quilted",
-            "Mini",
-        ]
-    )
+    words = np.array(WORDS.split())
     price = np.floor(np.exp(rng.normal(5 + leaf * 0.03, 0.6)))[product].astype(int)
 
     def text(values: Any) -> Any:
@@ -253,12 +246,8 @@ def make_large(path: Path) -> dict[str, float]:
     times.append(time.perf_counter())
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = dict(zip(("read", "learn", "draw", "write"), np.diff(times).tolist(), strict=True))
-    return {
-        **spent,
-        "in all": times[-1] - times[0],
-        "processor": usage.ru_utime + usage.ru_stime,
-        "GB": usage.ru_maxrss / 1e6,
-    }
+    processor = usage.ru_utime + usage.ru_stime
+    return {**spent, "in all": times[-1] - times[0], "processor": processor, "GB": usage.ru_maxrss / 1e6}
 
 
 def show(name: str, ways: dict[str, dict[str, float]]) -> None:
@@ -270,12 +259,8 @@ def show(name: str, ways: dict[str, dict[str, float]]) -> None:
 def within(python: Path, *arguments: str) -> Any:
     """What this file prints when it is run by another interpreter, as JSON."""
     source = str(Path(__file__).parents[1] / "src")
-    done = subprocess.run(
-        [python, "-W", "ignore", __file__, *arguments],
-        env={**os.environ, "PYTHONPATH": source},
-        capture_output=True,
-        text=True,
-    )
+    command = [python, "-W", "ignore", __file__, *arguments]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

@@ -360,6 +360,17 @@ def test_combinations_of_which_no_other_is_left_are_counted():
     assert sample(TableModel(encode(shop(150, 0))), 150).repeated == 0
 
 
+def test_a_table_with_no_room_keeps_its_distribution():
+    rng = np.random.default_rng(0)
+    rows = [{"kind": f"K{n % 3}", "price": str(10 * (3 + int(rng.exponential(15))))} for n in range(1500)]
+    old = {tuple(row.values()) for row in rows}
+    new, model = invent(table_of(rows))
+    repeated = sum(tuple(row.values()) in old for row in new)
+    assert repeated == sample(model, 1500).repeated > 1000
+    was, now = (np.mean([int(row["price"]) for row in each]) for each in (rows, new))
+    assert now == pytest.approx(was, rel=0.05)
+
+
 @pytest.mark.parametrize("min_count", [1, 3, 20])
 def test_rare_categories_are_folded(min_count):
     rng = np.random.default_rng(0)

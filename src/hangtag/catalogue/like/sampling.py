@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hangtag.catalogue.like.novelty import Source, choose_excess, nearness
-from hangtag.catalogue.like.numbers import FEW_VALUES
 from hangtag.catalogue.like.parts import Part
 from hangtag.catalogue.like.table_model import TableModel
-
-ROUNDS = 20
-"""So often products with rows too near the source's are drawn again, the first half only in their free numbers."""
-STEPS = 10
-"""So many steps, each larger by one than the last, may take a number away from a row of the source."""
 
 
 @dataclass
@@ -118,90 +111,11 @@ def draw_rows(model: TableModel, skeleton: Skeleton, rng: np.random.Generator, e
     for column in range(len(model.parts)):
         if column not in found.rows:  # always the same, or it follows from another
             found.rows[column] = rng.integers(0, len(model.learned), len(skeleton.row))
-    _follow(model, found, rng)
+    follow(model, found, rng)
     return found
 
 
-def draw_new_rows(model: TableModel, skeleton: Skeleton, source: Source, rng: np.random.Generator) -> Donors:
-    """As `draw_rows`; what is nearer to rows of the source than its own products are is drawn again."""
-    found = draw_rows(model, skeleton, rng)
-    gaps = source.gaps(*_contents(model, found))
-    for turn in range(ROUNDS):
-        products = choose_excess(gaps, source.allowed, skeleton.product, rng)
-        if not len(products):
-            break
-        again, other = _draw_again(model, skeleton, found, products, rng, free=turn < ROUNDS // 2)
-        new = source.gaps(*_contents(model, other))
-        _take_better(skeleton, found, other, again, nearness(gaps[again]), nearness(new))
-        gaps = source.gaps(*_contents(model, found))
-    _part_from_source(model, skeleton, found, source, rng)
-    return found
-
-
-def _draw_again(
-    model: TableModel, skeleton: Skeleton, found: Donors, products: np.ndarray, rng: np.random.Generator, free: bool
-) -> tuple[np.ndarray, Donors]:
-    """The rows of some products, and other content for them; `free`: only other free numbers."""
-    again = np.flatnonzero(np.isin(skeleton.product, products))
-    part = Skeleton(skeleton.like[products], np.searchsorted(products, skeleton.product[again]), skeleton.row[again])
-    return again, draw_rows(model, part, rng, found.some(again, products) if free else None)
-
-
-def _take_better(
-    skeleton: Skeleton, found: Donors, other: Donors, again: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> None:
-    """Products whose rows `again` are less bad in the other draw, taken together, have its content from now on."""
-    products, product = np.unique(skeleton.product[again], return_inverse=True)
-    fewer = np.bincount(product, after) < np.bincount(product, before)
-    found.put(other, again, fewer[product])
-    for place in found.products:
-        found.products[place][products[fewer]] = other.products[place][fewer]
-
-
-def _part_from_source(
-    model: TableModel, skeleton: Skeleton, found: Donors, source: Source, rng: np.random.Generator
-) -> None:
-    """Rows that are the source's in every column become others.
-
-    A number or date is moved by some steps; where there is none, products are drawn again, unless `min_count` rows
-    of the source are so: what is common is nobody's, and without it the distribution would be another.
-    """
-    for place in sorted(range(len(model.parts)), key=lambda place: place in model.product_places):
-        part = model.parts[place]
-        if part.is_number() and part.base < 0 and part.spread and len(part.spread.distinct) > FEW_VALUES:
-            for step in range(1, STEPS + 1):
-                known = source.holders_of(*_contents(model, found)) > 0
-                if not (known & part.valued[found.rows[place]]).any():
-                    break
-                _move(model, skeleton, found, place, known, step, rng)
-    for _ in range(ROUNDS):
-        holders = source.holders_of(*_contents(model, found))
-        known = (holders > 0) & (holders < model.min_count)
-        if not known.any():
-            break
-        again, other = _draw_again(model, skeleton, found, np.unique(skeleton.product[known]), rng, free=False)
-        after = source.holders_of(*_contents(model, other))
-        _take_better(skeleton, found, other, again, known[again], (after > 0) & (after < model.min_count))
-
-
-def _move(
-    model: TableModel, skeleton: Skeleton, found: Donors, place: int, known: np.ndarray, step: int,
-    rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """Move a number of the known rows, of all rows of their products where it is the product's, up or down."""
-    part = model.parts[place]
-    assert part.spread is not None
-    if place in model.product_places:
-        known = np.isin(skeleton.product, skeleton.product[known])
-    rows = np.flatnonzero(known & part.valued[found.rows[place]])
-    moved = found.some(rows, skeleton.product[:0])
-    way = rng.choice([-step, step], len(skeleton.like))[skeleton.product[rows]]
-    moved.amounts[place] = part.spread.step(moved.amounts[place], way)
-    _follow(model, moved, rng)
-    found.put(moved, rows, np.ones(len(rows), bool))
-
-
-def _contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def contents(model: TableModel, found: Donors) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Every column's places among its texts, and its numbers."""
     folded = [part.folded[found.rows[place]] for place, part in enumerate(model.parts)]
     return folded, [found.amounts.get(place, folded[place]) for place in range(len(folded))]
@@ -228,7 +142,7 @@ def near(part: Part, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return amounts
 
 
-def _follow(model: TableModel, found: Donors, rng: np.random.Generator) -> None:
+def follow(model: TableModel, found: Donors, rng: np.random.Generator) -> None:
     """The numbers that follow from others."""
     order = sorted(range(len(model.parts)), key=lambda place: _depth(model.parts, place))
     for place in order:
@@ -284,6 +198,8 @@ def shown(part: Part, rows: np.ndarray, amounts: np.ndarray | None) -> Drawn:
 def sample(model: TableModel, rows: int, seed: int = 0) -> Sample:
     """`rows` new rows; the same for the same model, number and seed."""
     from hangtag.catalogue.like.inventing import Inventing
+    from hangtag.catalogue.like.novelty import Source
+    from hangtag.catalogue.like.redrawing import draw_new_rows
 
     rng = np.random.default_rng([seed, rows])
     skeleton = make_skeleton(model, rows, rng)
@@ -293,7 +209,7 @@ def sample(model: TableModel, rows: int, seed: int = 0) -> Sample:
     for place, part in enumerate(model.parts):
         if part.name not in made:
             made[part.name] = shown(part, found.rows[place], found.amounts.get(place))
-    repeated = int((source.holders_of(*_contents(model, found)) > 0).sum())
+    repeated = int((source.holders_of(*contents(model, found)) > 0).sum())
     return Sample([made[part.name] for part in model.parts], _levels(model, found, rows), repeated)
 
 
