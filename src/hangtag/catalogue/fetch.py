@@ -20,7 +20,7 @@ from hangtag.catalogue.gather import Bounds, gather
 from hangtag.catalogue.journal import NAME, Entry, Journal, Kept, Refused, open_journal
 from hangtag.catalogue.source import Source, open_source
 from hangtag.catalogue.split import GROUP_KEYS, assign_splits
-from hangtag.catalogue.store import write_catalogue
+from hangtag.catalogue.store import own_names, write_catalogue
 from hangtag.catalogue.table import Row, rejection
 from hangtag.errors import DataError, TableError, nearest_name
 from hangtag.progress import Stages, silent
@@ -93,19 +93,6 @@ def _require(source: Source, image_column: str, keys: Iterable[str]) -> None:
         raise TableError(f"{source.name}: " + "\n".join(absent))
 
 
-def _own_names(columns: list[str]) -> dict[str, str]:
-    """The table's column names and what they are called in the catalogue."""
-    names: dict[str, str] = {}
-    for name in columns:
-        own = name
-        taken = name in ("image", "split") or f"_{name}".endswith(("_file_name", "_file_names"))
-        while taken:
-            own += "_source"
-            taken = own in columns
-        names[name] = own
-    return names
-
-
 def _write(
     journal: Journal,
     source: Source,
@@ -116,7 +103,7 @@ def _write(
     stages: Stages,
 ) -> dict[str, Any]:
     """The catalogue's tables, from what became of every row; pictures that no row names any more are removed."""
-    names = _own_names(source.table.columns)
+    names = own_names(source.table.columns)
     used = [(row, entry) for row, entry in zip(source.table.rows, entries, strict=True) if isinstance(entry, Kept)]
     rows: list[Row] = [
         {"file_name": entry.file_name, **{own: row[name] for name, own in names.items()}} for row, entry in used

@@ -104,6 +104,22 @@ def write_catalogue(
     return info
 
 
+def own_names(columns: list[str]) -> dict[str, str]:
+    """A table's column names and what they are called in a catalogue.
+
+    Those that an imagefolder would take for its own (`image`, `file_name`, `split`, `*_file_name`) get `_source` added.
+    """
+    names: dict[str, str] = {}
+    for name in columns:
+        own = name
+        taken = name in ("image", "split") or f"_{name}".endswith(("_file_name", "_file_names"))
+        while taken:
+            own += "_source"
+            taken = own in columns
+        names[name] = own
+    return names
+
+
 def open_catalogue(path: str | Path) -> Catalogue:
     """Open a catalogue, or any imagefolder with a metadata.csv, and check it whole.
 

@@ -102,7 +102,7 @@ def synthesise(
         (folder / "images").mkdir()
         draw = partial(_draw, str(folder), seed, size)
         table = []
-        for number, file_name in enumerate(_map(draw, rows, workers)):
+        for number, file_name in enumerate(draw_in_order(draw, range(rows), workers)):
             table.append({"file_name": file_name, **invent(number, seed)[1]})
             if progress:
                 progress(number + 1, rows)
@@ -155,15 +155,19 @@ def _draw(folder: str, seed: int, size: int, number: int) -> str:
     return name
 
 
-def _map(draw: Callable[[int], str], rows: int, workers: int | None) -> Iterator[str]:
-    """draw(0), draw(1), ... in order, over `workers` processes; a few rows are drawn in this one."""
-    count = min(workers or _cores(), -(-rows // 32))
-    if count == 1:
-        yield from map(draw, range(rows))
+def draw_in_order(draw: Callable[[Any], str], products: Sequence[Any], workers: int | None) -> Iterator[str]:
+    """draw(product) for each in order, over `workers` processes; a few are drawn in this one.
+
+    Raises:
+        HangtagError: a process was killed or could not start.
+    """
+    count = min(workers or _cores(), -(-len(products) // 32))
+    if count <= 1:
+        yield from map(draw, products)
         return
     executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
     try:
-        yield from executor.map(draw, range(rows), chunksize=8)
+        yield from executor.map(draw, products, chunksize=8)
     except BrokenProcessPool:
         raise HangtagError(
             "a process that draws pictures ended early; pass workers=1, or in a script "

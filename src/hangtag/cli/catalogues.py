@@ -12,20 +12,46 @@ from hangtag.cli.app import Out, Seed, app, complain
 WEB = "Servers"
 
 
-@app.command(epilog="Example: [bold]hangtag synth data/demo --rows 3040 --seed 0[/bold]")
+@app.command(
+    epilog="Examples: [bold]hangtag synth data/demo --rows 3040 --seed 0[/bold], "
+    "[bold]hangtag synth data/twin --like products.csv[/bold]"
+)
 def synth(
     out: Out,
-    rows: Annotated[int, typer.Option(min=1, help="Products to invent.")] = 3040,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Products to invent; 3040, with --like as many as the table has.")
+    ] = None,
     seed: Seed = 0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Side of a picture, pixels.")] = 336,
+    like: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Invent rows like a table's: its columns, none of its rows.")
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(min=1, help='With --like: categories of fewer rows of the table become "other".')
+    ] = 5,
+    title_column: Annotated[str | None, typer.Option(help="With --like: where titles stand; found by name.")] = None,
+    category_column: Annotated[
+        str | None, typer.Option(help="With --like: the category that a picture shows; found by name.")
+    ] = None,
+    price_column: Annotated[
+        str | None, typer.Option(help="With --like: the price that a picture shows; found by name.")
+    ] = None,
 ) -> None:
     """Invent a catalogue: product pictures and a table whose every word can be seen in them."""
-    from hangtag.catalogue.synth import synthesise
     from hangtag.terminal import say, terminal_stages
 
     with terminal_stages("inventing products") as progress:
-        info = synthesise(out, rows=rows, seed=seed, size=size, progress=progress)
-    say(f"{info['counts']['rows']} products in {out}; next: hangtag train demo --set data.path={out}")
+        if like is None:
+            from hangtag.catalogue.synth import synthesise
+
+            info = synthesise(out, rows=rows or 3040, seed=seed, size=size, progress=progress)
+        else:
+            from hangtag.catalogue.like.synth_like import synthesise_like
+
+            columns = (title_column, category_column, price_column)
+            info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress)
+    goes_on = f"hangtag train demo --set data.path={out}" if like is None else f"see {out / 'catalogue.json'}"
+    say(f"{info['counts']['rows']} products in {out}; next: {goes_on}")
 
 
 @app.command(
