@@ -12,16 +12,21 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
+from PIL import Image
 
+from hangtag.catalogue.duplicates import MOST_COMPARED, alike_pictures, picture_hash
+from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.render import KINDS, Look, render, studio
 from hangtag.catalogue.split import SPLITS, assign_splits
 from hangtag.catalogue.store import image_name, write_catalogue
@@ -59,7 +64,10 @@ FITTING_STEPS = {
 
 _FIRST_CODE, _CODES, _CODE_STEP = 26_000_000, 54_900_000, 31_415_927  # step and number of codes share no divisor
 
+_CHUNK, _AHEAD = 8, 16
+
 Row = dict[str, str]
+T = TypeVar("T")
 
 
 def median_price(look: Look) -> float:
@@ -90,7 +98,8 @@ def synthesise(
         progress: called with (pictures done, pictures in all) after each.
 
     Returns:
-        What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price.
+        What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price. Near duplicates
+        are compared, and kept in one split, up to MOST_COMPARED pictures.
 
     Raises:
         UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
@@ -100,15 +109,19 @@ def synthesise(
     require_new_folder(out)
     with whole_folder(out) as folder:
         (folder / "images").mkdir()
-        draw = partial(_draw, str(folder), seed, size)
-        table = []
-        for number, file_name in enumerate(draw_in_order(draw, range(rows), workers)):
+        draw = partial(_draw, str(folder), seed, size, rows <= MOST_COMPARED)
+        table, hashes = [], {}
+        for number, (file_name, found) in enumerate(draw_in_order(draw, range(rows), rows, workers)):
             table.append({"file_name": file_name, **invent(number, seed)[1]})
+            hashes[file_name] = found
             if progress:
                 progress(number + 1, rows)
-        for row, split in zip(table, assign_splits(table, ("product_code", "title"), seed), strict=True):
+        alike, near = alike_pictures(hashes if rows <= MOST_COMPARED else None)
+        splits = assign_splits(table, ("product_code", "title"), seed, alike=alike)
+        for row, split in zip(table, splits, strict=True):
             row["split"] = split
-        return write_catalogue(folder, COLUMNS, table, [], _describe(table, rows, seed, size))
+        info = {**_describe(table, rows, seed, size), "near_duplicates": near}
+        return write_catalogue(folder, COLUMNS, table, [], info)
 
 
 def invent(number: int, seed: int) -> tuple[Look, Row]:
@@ -144,30 +157,45 @@ def _look(number: int, seed: int) -> tuple[Look, np.random.Generator]:
     return look, rng
 
 
-def _draw(folder: str, seed: int, size: int, number: int) -> str:
-    """Write the picture of product `number`; return its file name within `folder`."""
+def _draw(folder: str, seed: int, size: int, hashed: bool, number: int) -> tuple[str, str]:
+    """Write the picture of product `number`; return what `save_drawn` does."""
     look, _ = _look(number, seed)
     pose, scene = studio(np.random.default_rng([seed, number, 1]))
+    return save_drawn(folder, render(look, pose, scene, size), hashed)
+
+
+def save_drawn(folder: str, picture: Image.Image, hashed: bool) -> tuple[str, str]:
+    """Write a drawn picture; return its file name within `folder` and, if asked for, its hash."""
     buffer = io.BytesIO()
-    render(look, pose, scene, size).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    name = image_name(buffer.getvalue())
-    Path(folder, name).write_bytes(buffer.getvalue())
-    return name
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    data = buffer.getvalue()
+    name = image_name(data)
+    Path(folder, name).write_bytes(data)
+    return name, picture_hash(sketch_picture(data).greys) if hashed else ""
 
 
-def draw_in_order(draw: Callable[[Any], str], products: Sequence[Any], workers: int | None) -> Iterator[str]:
-    """draw(product) for each in order, over `workers` processes; a few are drawn in this one.
+def draw_in_order(draw: Callable[[Any], T], products: Iterable[Any], count: int, workers: int | None) -> Iterator[T]:
+    """draw(product) for each of `count` in order, over `workers` processes; a few are drawn in this one.
+
+    Products are taken as they are needed, so that there may be more of them than memory holds.
 
     Raises:
         HangtagError: a process was killed or could not start.
     """
-    count = min(workers or _cores(), -(-len(products) // 32))
-    if count <= 1:
+    processes = min(workers or _cores(), -(-count // 32))
+    if processes <= 1:
         yield from map(draw, products)
         return
-    executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    waiting: deque[Future[list[T]]] = deque()
     try:
-        yield from executor.map(draw, products, chunksize=8)
+        products = iter(products)
+        while chunk := list(islice(products, _CHUNK)):
+            waiting.append(executor.submit(_draw_each, draw, chunk))
+            if len(waiting) > _AHEAD * processes:
+                yield from waiting.popleft().result()
+        for future in waiting:
+            yield from future.result()
     except BrokenProcessPool:
         raise HangtagError(
             "a process that draws pictures ended early; pass workers=1, or in a script "
@@ -175,6 +203,10 @@ def draw_in_order(draw: Callable[[Any], str], products: Sequence[Any], workers: 
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _draw_each(draw: Callable[[Any], T], products: list[Any]) -> list[T]:
+    return [draw(product) for product in products]
 
 
 def _cores() -> int:

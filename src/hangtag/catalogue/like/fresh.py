@@ -24,7 +24,7 @@ _HEX_LENGTH = 8
 _AT_ONCE = 50_000
 _TITLE, _CODE = -1, -2
 _DIGITS, _LOWER, _UPPER = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_CLASSES: Mapping[str, str] = dict.fromkeys(_DIGITS, "9") | dict.fromkeys(_LOWER, "a") | dict.fromkeys(_UPPER, "A")
+_CLASSES = str.maketrans(_DIGITS + _LOWER + _UPPER, "9" * 10 + "a" * 26 + "A" * 26)
 _HEX_CLASSES = (("0-9a-f", "x"), ("0-9A-F", "X"))
 
 
@@ -35,7 +35,7 @@ def form(code: str) -> str:
         shape = f"[{signs}-]*[{letters}][{signs}-]*"
         if len(code) >= _HEX_LENGTH and re.fullmatch(shape, code) and re.search(r"\d", code):
             return re.sub(f"[{signs}]", sign, code)
-    made = code.translate(str.maketrans(dict(_CLASSES)))
+    made = code.translate(_CLASSES)
     return made if made.isascii() else "".join("a" if sign.isalpha() and not sign.isascii() else sign for sign in made)
 
 
@@ -47,7 +47,7 @@ def forms_of(codes: Any) -> tuple[Places, list[str]]:
         letters = signs.removeprefix("0-9")
         hexadecimal = pc.and_(long, pc.match_substring_regex(codes, f"^[{signs}-]*[{letters}][{signs}-]*$"))
         if pc.any(hexadecimal).as_py():
-            classes = {each: sign for each in _DIGITS + "abcdefABCDEF" if re.match(f"[{signs}]", each)}
+            classes = str.maketrans(_DIGITS + ("abcdef" if sign == "x" else "ABCDEF"), sign * 16)
             formed = pc.if_else(hexadecimal, _translated(codes, classes), formed)
     foreign = np.flatnonzero(~pc.string_is_ascii(codes).to_numpy(zero_copy_only=False)).tolist()
     if foreign:
@@ -59,12 +59,12 @@ def forms_of(codes: Any) -> tuple[Places, list[str]]:
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _translated(texts: Any, classes: Mapping[str, str]) -> Any:
+def _translated(texts: Any, classes: Mapping[int, int | str]) -> Any:
     """ASCII signs for others, byte by byte."""
     texts = joined_texts(texts)
     table = np.arange(256, dtype=np.uint8)
     for sign, other in classes.items():
-        table[ord(sign)] = ord(other)
+        table[sign] = other
     _, offsets, data = texts.buffers()
     bytes_ = table[np.frombuffer(data, np.uint8)] if data is not None else np.empty(0, np.uint8)
     return pa.LargeStringArray.from_buffers(len(texts), offsets, pa.py_buffer(bytes_), offset=texts.offset)

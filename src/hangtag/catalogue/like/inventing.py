@@ -86,7 +86,7 @@ class Inventing:
         tokens = self._tokens(place, part, rng)
         values = self._values(part, tokens, rng)
         codes = np.where(tokens.of_row >= 0, tokens.of_row + len(part.texts), part.folded[self.found.rows[place]])
-        drawn = Drawn(part.name, part.nature.kind, codes, joined_texts(strings(part.texts), values))
+        drawn = Drawn(part.name, part.nature.kind, codes.astype(np.int32), joined_texts(strings(part.texts), values))
         return Named(part, tokens, values), drawn
 
     def _tokens(self, place: int, part: Part, rng: np.random.Generator) -> Tokens:

@@ -248,10 +248,10 @@ def shown(part: Part, rows: np.ndarray, amounts: np.ndarray | None) -> Drawn:
     """A category's, number's or date's column."""
     folded = part.folded[rows]
     if not part.is_number() or amounts is None:
-        return Drawn(part.name, part.nature.kind, folded, strings(part.texts))
+        return Drawn(part.name, part.nature.kind, folded.astype(np.int32), strings(part.texts))
     valued = folded >= len(part.texts)
     distinct, places = np.unique(amounts[valued], return_inverse=True)
-    codes = folded.copy()
+    codes = folded.astype(np.int32)
     codes[valued] = len(part.texts) + places
     return Drawn(part.name, part.nature.kind, codes, joined_texts(strings(part.texts), part.numbers.write(distinct)))
 
