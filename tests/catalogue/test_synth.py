@@ -1,20 +1,18 @@
 """Invented catalogues: the same bytes again, rows in range, price and limit as promised, attributes one can see."""
 
 import csv
-import hashlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
-from itertools import combinations, count, islice
+from itertools import combinations
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hangtag.catalogue import open_catalogue, synth
-from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.render import KINDS, Pose, Scene, render
 from hangtag.catalogue.synth import COLUMNS, NOISE_SIGMA, invent, median_price, shop_price, synthesise
 from hangtag.errors import OutputNotEmpty, UsageError
@@ -52,34 +50,6 @@ def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
     ran = subprocess.run([sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "call synthesise under `if __name__" in ran.stderr
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_products_are_taken_as_they_are_needed(workers):
-    taken = []
-    endless = (taken.append(number) or number for number in count())
-    drawn = synth.draw_in_order(str, endless, 1_000_000, workers)
-    assert list(islice(drawn, 20)) == [str(number) for number in range(20)]
-    drawn.close()
-    assert len(taken) < 500
-
-
-def test_near_duplicates_stay_in_one_split(monkeypatch, tmp_path):
-    def alike(greys):
-        return hashlib.sha256(bytes([int(np.asarray(greys).mean()) // 8])).hexdigest()
-
-    monkeypatch.setattr(synth, "picture_hash", alike)
-    info = synthesise(tmp_path / "out", rows=60, size=64, workers=1)
-    found = {}
-    for row in open_catalogue(tmp_path / "out").rows:
-        greys = sketch_picture(tmp_path / "out" / row["file_name"]).greys
-        found.setdefault(alike(greys), []).append(row["split"])
-    several = [splits for splits in found.values() if len(splits) > 1]
-    assert info["near_duplicates"]["pictures"] == sum(map(len, several)) > 10
-    assert all(len(set(splits)) == 1 for splits in several)
-    monkeypatch.setattr(synth, "MOST_COMPARED", 59)
-    info = synthesise(tmp_path / "more", rows=60, size=64, workers=1)
-    assert info["near_duplicates"] == {"distance": 24, "pictures": None, "compared": False}
 
 
 def test_another_seed_is_another_catalogue():

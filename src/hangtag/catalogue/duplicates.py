@@ -20,9 +20,6 @@ from PIL import Image
 DISTANCE = 24
 """Bits out of 256 in which two hashes of near-duplicate pictures differ at most."""
 
-MOST_COMPARED = 100_000
-"""So many invented pictures are compared at most: all with all is half a minute, of ten times as many an hour."""
-
 _SIDE, _LOW = 64, 16
 _FLATTEST = 2.0
 """Standard deviation in grey levels below which a picture has no shape to speak of."""
@@ -73,19 +70,17 @@ def near_duplicates(
 
 
 def alike_pictures(
-    hashes: Mapping[str, str] | None, progress: Callable[[int, int], Any] | None = None
+    hashes: Mapping[str, str], distance: int = DISTANCE, progress: Callable[[int, int], Any] | None = None
 ) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """Pairs of file names whose pictures are near duplicates, and what catalogue.json says of them.
 
     Args:
-        hashes: of every picture by file name; None where there are too many to compare.
-        progress: as of `near_duplicates`.
+        hashes: of every picture by file name.
+        distance, progress: as of `near_duplicates`.
     """
-    if hashes is None:
-        return [], {"distance": DISTANCE, "pictures": None, "compared": False}
     files = list(hashes)
-    pairs = [(files[i], files[j]) for i, j, _ in near_duplicates(list(hashes.values()), progress=progress)]
-    return pairs, {"distance": DISTANCE, "pictures": len({name for pair in pairs for name in pair})}
+    pairs = [(files[i], files[j]) for i, j, _ in near_duplicates(list(hashes.values()), distance, progress)]
+    return pairs, {"distance": distance, "pictures": len({name for pair in pairs for name in pair})}
 
 
 def _joining(rows: Places, columns: Places, group: list[int]) -> Iterator[int]:

@@ -110,7 +110,7 @@ def _write(
     ]
     hashes = {entry.file_name: entry.facts.hash for _, entry in used}
     with stages("comparing pictures") as progress:
-        alike, info["near_duplicates"] = alike_pictures(hashes, progress)
+        alike, info["near_duplicates"] = alike_pictures(hashes, progress=progress)
     splits = assign_splits(rows, [names[key] for key in keys], info["seed"], alike=alike)
     for row, split in zip(rows, splits, strict=True):
         row["split"] = split

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "validation", "test")
+SHARES = (0.8, 0.1, 0.1)
 GROUP_KEYS = ("product_code", "title")
 TOLERANCE = 0.005
 """How far, as a share of all rows, the end of a split may lie from where it should."""
@@ -65,7 +66,7 @@ def assign_splits(
     rows: Sequence[Mapping[str, str]],
     keys: Sequence[str] = GROUP_KEYS,
     seed: int = 0,
-    shares: Sequence[float] = (0.8, 0.1, 0.1),
+    shares: Sequence[float] = SHARES,
     alike: Iterable[tuple[str, str]] = (),
 ) -> list[str]:
     """The split of every row: "train", "validation" or "test".
@@ -85,7 +86,7 @@ def assign_splits_by_column(
     columns: Mapping[str, Coded],
     keys: Sequence[str] = GROUP_KEYS,
     seed: int = 0,
-    shares: Sequence[float] = (0.8, 0.1, 0.1),
+    shares: Sequence[float] = SHARES,
     alike: Iterable[tuple[str, str]] = (),
 ) -> Places:
     """As `assign_splits` for rows that have these columns and no other; each row's place in SPLITS."""

@@ -9,28 +9,19 @@ sees everything still errs by a known amount, which catalogue.json states as the
 
 from __future__ import annotations
 
-import io
-import multiprocessing
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-from PIL import Image
 
-from hangtag.catalogue.duplicates import MOST_COMPARED, alike_pictures, picture_hash
-from hangtag.catalogue.pictures import sketch_picture
+from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
 from hangtag.catalogue.render import KINDS, Look, render, studio
-from hangtag.catalogue.split import SPLITS, assign_splits
-from hangtag.catalogue.store import image_name, write_catalogue
-from hangtag.errors import HangtagError, UsageError
+from hangtag.catalogue.split import SPLITS, Places, assign_splits
+from hangtag.catalogue.store import write_catalogue
+from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder
 
 COLUMNS = [
@@ -42,7 +33,6 @@ SHOP = "Quillmere"
 DATE = "2025-11-14"
 EUR_PER_USD = 0.9225
 NOISE_SIGMA = 0.06
-JPEG_QUALITY = 90
 
 # Prices stand on steps: everything that can be seen moves a product some steps up from the cheapest.
 LOWEST_PRICE = 45.0
@@ -64,10 +54,8 @@ FITTING_STEPS = {
 
 _FIRST_CODE, _CODES, _CODE_STEP = 26_000_000, 54_900_000, 31_415_927  # step and number of codes share no divisor
 
-_CHUNK, _AHEAD = 8, 16
 
 Row = dict[str, str]
-T = TypeVar("T")
 
 
 def median_price(look: Look) -> float:
@@ -99,7 +87,7 @@ def synthesise(
 
     Returns:
         What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price. Near duplicates
-        are compared, and kept in one split, up to MOST_COMPARED pictures.
+        stay in one split; they are compared up to MOST_COMPARED pictures.
 
     Raises:
         UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
@@ -116,10 +104,14 @@ def synthesise(
             hashes[file_name] = found
             if progress:
                 progress(number + 1, rows)
-        alike, near = alike_pictures(hashes if rows <= MOST_COMPARED else None)
-        splits = assign_splits(table, ("product_code", "title"), seed, alike=alike)
-        for row, split in zip(table, splits, strict=True):
-            row["split"] = split
+
+        def divide(alike: Sequence[tuple[str, str]]) -> Places:
+            names = assign_splits(table, ("product_code", "title"), seed, alike=alike)
+            return np.array([SPLITS.index(name) for name in names])
+
+        splits, near = divide_drawn(hashes if rows <= MOST_COMPARED else None, divide)
+        for row, split in zip(table, splits.tolist(), strict=True):
+            row["split"] = SPLITS[split]
         info = {**_describe(table, rows, seed, size), "near_duplicates": near}
         return write_catalogue(folder, COLUMNS, table, [], info)
 
@@ -162,55 +154,6 @@ def _draw(folder: str, seed: int, size: int, hashed: bool, number: int) -> tuple
     look, _ = _look(number, seed)
     pose, scene = studio(np.random.default_rng([seed, number, 1]))
     return save_drawn(folder, render(look, pose, scene, size), hashed)
-
-
-def save_drawn(folder: str, picture: Image.Image, hashed: bool) -> tuple[str, str]:
-    """Write a drawn picture; return its file name within `folder` and, if asked for, its hash."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    data = buffer.getvalue()
-    name = image_name(data)
-    Path(folder, name).write_bytes(data)
-    return name, picture_hash(sketch_picture(data).greys) if hashed else ""
-
-
-def draw_in_order(draw: Callable[[Any], T], products: Iterable[Any], count: int, workers: int | None) -> Iterator[T]:
-    """draw(product) for each of `count` in order, over `workers` processes; a few are drawn in this one.
-
-    Products are taken as they are needed, so that there may be more of them than memory holds.
-
-    Raises:
-        HangtagError: a process was killed or could not start.
-    """
-    processes = min(workers or _cores(), -(-count // 32))
-    if processes <= 1:
-        yield from map(draw, products)
-        return
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
-    waiting: deque[Future[list[T]]] = deque()
-    try:
-        products = iter(products)
-        while chunk := list(islice(products, _CHUNK)):
-            waiting.append(executor.submit(_draw_each, draw, chunk))
-            if len(waiting) > _AHEAD * processes:
-                yield from waiting.popleft().result()
-        for future in waiting:
-            yield from future.result()
-    except BrokenProcessPool:
-        raise HangtagError(
-            "a process that draws pictures ended early; pass workers=1, or in a script "
-            'call synthesise under `if __name__ == "__main__":`'
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _draw_each(draw: Callable[[Any], T], products: list[Any]) -> list[T]:
-    return [draw(product) for product in products]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _describe(table: list[Row], rows: int, seed: int, size: int) -> dict[str, Any]:

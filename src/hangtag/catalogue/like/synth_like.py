@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hangtag.catalogue.duplicates import MOST_COMPARED, alike_pictures
+from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
 from hangtag.catalogue.like.columns import Column, encode, read_columns, require_rows
 from hangtag.catalogue.like.sampling import Sample, sample
 from hangtag.catalogue.like.table_model import Roles, TableModel
@@ -24,7 +24,6 @@ from hangtag.catalogue.render.depict import depict
 from hangtag.catalogue.source import open_source
 from hangtag.catalogue.split import SPLITS, Coded, assign_splits_by_column
 from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, own_names
-from hangtag.catalogue.synth import draw_in_order, save_drawn
 from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder, write_json, write_whole
 
@@ -96,8 +95,8 @@ def synthesise_like(
                 hashes[name] = found
             if progress:
                 progress(done, rows)
-        alike, info["near_duplicates"] = alike_pictures(hashes if rows <= MOST_COMPARED else None)
-        splits = divide(made, roles, files, seed, alike)
+        divided = partial(divide, made, roles, files, seed)
+        splits, info["near_duplicates"] = divide_drawn(hashes if rows <= MOST_COMPARED else None, divided)
         write_rows(folder / "metadata.csv", files, made.columns, [*names.values()], splits)
         return _finish(folder, info, splits)
 
