@@ -229,8 +229,9 @@ def make_large(path: Path) -> dict[str, float]:
 
     from hangtag.catalogue.like.columns import read_columns
     from hangtag.catalogue.like.sampling import sample
-    from hangtag.catalogue.like.synth_like import write_rows
+    from hangtag.catalogue.like.synth_like import divide
     from hangtag.catalogue.like.table_model import TableModel
+    from hangtag.catalogue.like.writing import write_rows
 
     times = [time.perf_counter()]
     columns = read_columns(path)
@@ -238,14 +239,16 @@ def make_large(path: Path) -> dict[str, float]:
     model = TableModel(columns, MIN_COUNT)
     times.append(time.perf_counter())
     rows = len(columns[0].codes)
-    del columns
-    made = sample(model, rows)
+    made, roles = sample(model, rows), model.roles
+    del columns, model
     times.append(time.perf_counter())
-    names = [column.name for column in made.columns]
-    write_rows(path.with_suffix(".new.csv"), [""] * rows, made.columns, names, ["train"] * rows)
+    files = [f"images/{number * 0x9E3779B97F4A7C15 % 2**128:032x}.jpg" for number in range(rows)]
+    splits = divide(made, roles, files, 0)
+    times.append(time.perf_counter())
+    write_rows(path.with_suffix(".new.csv"), files, made.columns, [column.name for column in made.columns], splits)
     times.append(time.perf_counter())
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = dict(zip(("read", "learn", "draw", "write"), np.diff(times).tolist(), strict=True))
+    spent = dict(zip(("read", "learn", "draw", "split", "write"), np.diff(times).tolist(), strict=True))
     processor = usage.ru_utime + usage.ru_stime
     return {**spent, "in all": times[-1] - times[0], "processor": processor, "GB": usage.ru_maxrss / 1e6}
 

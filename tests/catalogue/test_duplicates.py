@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from hangtag.catalogue.duplicates import DISTANCE, near_duplicates, picture_hash
+from hangtag.catalogue.duplicates import DISTANCE, alike_pictures, near_duplicates, picture_hash
 from hangtag.catalogue.render import render, studio
 from hangtag.catalogue.synth import invent
 
@@ -94,3 +94,12 @@ def test_more_hashes_than_one_block_and_a_clump_of_thousands():
     found = near_duplicates(hashes, 2)
     assert len(found) == len(clump) - 1
     assert min(min(i, j) for i, j, _ in found) >= len(far)
+
+
+def test_pairs_are_given_by_file_name_and_told_of():
+    first, other = ("0" * 64, "f" * 64)
+    hashes = {"a": first, "b": other, "c": first[:-1] + "1", "d": "", "e": first}
+    pairs, told = alike_pictures(hashes)
+    assert sorted(map(sorted, pairs)) == [["a", "c"], ["a", "e"]]
+    assert told == {"distance": DISTANCE, "pictures": 3}
+    assert alike_pictures(hashes, 0)[1] == {"distance": 0, "pictures": 2}

@@ -1,13 +1,19 @@
 """Splits: no group crosses, shares hold, order does not matter, added rows hardly move any."""
 
+import hashlib
+import json
 import random
+import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
+from itertools import accumulate
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtag.catalogue.split import SPLITS, assign_splits, fold, group_rows
+from hangtag.catalogue.split import SPLITS, TOLERANCE, Coded, assign_splits, assign_splits_by_column, fold, group_rows
 
 titles = st.sampled_from(["Tote", "TOTE ", "to  te", "Ｔote", "Belt", "belt", "N.A.", "", "Straße", "STRASSE", "Cap"])
 codes = st.sampled_from(["1", "2", "3", "4", "5", "6", "n/a", ""])
@@ -34,6 +40,99 @@ def groups_by_search(rows):
 def distinct(names):
     seen = {}
     return [seen.setdefault(name, len(seen)) for name in names]
+
+
+def keys_by_union(rows, keys, alike):
+    """Each row's first key, one union after the other."""
+    ranks = {name: rank for rank, name in enumerate([*reversed([k for k in keys if k != "file_name"]), "file_name"])}
+    parent = {}
+
+    def first(key):
+        return key if parent[key] == key else first(parent[key])
+
+    def join(one, other):
+        low, high = sorted((first(one), first(other)))
+        parent[high] = low
+
+    own = []
+    for row in rows:
+        found = [(rank, fold(row.get(name, ""))) for name, rank in ranks.items() if fold(row.get(name, ""))]
+        content = hashlib.sha256(json.dumps(sorted(row.items())).encode()).hexdigest()
+        found = found or [(len(ranks), content)]
+        for key in found:
+            parent.setdefault(key, key)
+            join(found[0], key)
+        own.append(found[0])
+    for one, other in alike:
+        join((ranks["file_name"], fold(one)), (ranks["file_name"], fold(other)))
+    return [first(key) for key in own]
+
+
+def splits_by_sorting(groups, seed, shares):
+    """Group by group in the order of their hashes; an end lies at its hash or at the nearest place that will do."""
+    sizes = Counter(groups)
+    points = {}
+    for group in sizes:
+        digest = hashlib.sha256(f"{seed}\0{group[1]}".encode("utf-8", "surrogatepass")).digest()
+        points[group] = int.from_bytes(digest[:7], "big") / 2**56
+    ordered = sorted(sizes, key=lambda group: (points[group], group))
+    before, cuts = [0, *accumulate(sizes[group] for group in ordered)], []
+    for split, share in enumerate(shares[:-1]):
+        end = sum(shares[: split + 1])
+        own = bisect_left([points[group] for group in ordered], end)
+        off = [max(abs(count / max(before[-1], 1) - end), TOLERANCE) for count in before]
+        cut = min(range(len(before)), key=lambda place: (off[place], abs(place - own)))
+        least = cuts[-1] if cuts else 0
+        most = len(ordered) - sum(later > 0 for later in shares[split + 1 :])
+        cuts.append(least if share == 0 else max(min(cut, most), min(least + 1, len(ordered))))
+    names = {group: SPLITS[bisect_right(cuts, place)] for place, group in enumerate(ordered)}
+    return [names[group] for group in groups]
+
+
+@settings(steady, max_examples=300)
+@given(
+    rows,
+    st.sampled_from([("product_code", "title"), ("title",), ("title", "file_name"), (), ("absent", "title")]),
+    st.lists(st.tuples(pictures, pictures), max_size=3),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0, 0.5), (1, 0, 0), (0.2, 0.3, 0.5)]),
+    st.integers(0, 3),
+)
+def test_keys_and_splits_are_those_of_the_slow_way(rows, keys, pairs, shares, seed):
+    here = {row.get("file_name") for row in rows}
+    pairs = [(one, other) for one, other in pairs if {one, other} <= here]
+    groups = keys_by_union(rows, keys, pairs)
+    assert group_rows(rows, keys, pairs) == groups
+    expected = splits_by_sorting(groups, seed, shares)
+    assert assign_splits(rows, keys, seed, shares, pairs) == expected
+    names = sorted({name for row in rows for name in row})
+    if rows and all(len(row) == len(names) for row in rows):
+        values = {name: sorted({row[name] for row in rows} | {"unused"}) for name in names}
+        columns = {
+            name: Coded(np.array([values[name].index(row[name]) for row in rows]), values[name]) for name in names
+        }
+        places = assign_splits_by_column(columns, keys, seed, shares, pairs)
+        assert [SPLITS[place] for place in places] == expected
+
+
+@steady
+@given(st.text(max_size=12) | st.text(st.sampled_from("Aa \t\x1c\u13a0\uab70\u00df\u0130nN-./"), max_size=6))
+def test_texts_fold_as_unicode_says(text):
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = " ".join(folded.split())
+    assert fold(text) == ("" if folded in {"", "-", "n.a.", "n/a", "na", "nan", "none", "null"} else folded)
+
+
+def test_a_large_table_has_the_splits_of_the_slow_way():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"product_code": f"{rng.integers(9000)}", "title": f"t{rng.integers(3000)}" * int(rng.random() < 0.4)}
+        | {"file_name": f"images/{number % 5990}.jpg"}
+        for number in range(6000)
+    ]
+    alike = [(f"images/{one}.jpg", f"images/{other}.jpg") for one, other in rng.integers(0, 5990, (30, 2))]
+    groups = keys_by_union(rows, ("product_code", "title"), alike)
+    assert group_rows(rows, alike=alike) == groups
+    assert assign_splits(rows, alike=alike) == splits_by_sorting(groups, 0, (0.8, 0.1, 0.1))
 
 
 @steady

@@ -41,7 +41,9 @@ def test_what_is_written_is_opened_again(tmp_path):
     assert found.image_path(found.rows[0]).is_file()
     with open(tmp_path / "metadata.csv", newline="") as file:
         assert next(csv.reader(file)) == ["file_name", "title", "price", "split"]
-    assert (tmp_path / "rejected.csv").read_text() == "row,url,reason,detail\n3,x.jpg,missing,x.jpg is missing\n"
+    assert (
+        tmp_path / "rejected.csv"
+    ).read_text() == "row,url,reason,detail,attempts\n3,x.jpg,missing,x.jpg is missing,1\n"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None, derandomize=True)

@@ -65,7 +65,7 @@ def test_the_catalogue_opens_and_holds_a_picture_for_every_row(made):
     assert len({row["file_name"] for row in catalogue.rows}) == len(list((folder / "images").iterdir())) == 70
     with Image.open(folder / catalogue.rows[0]["file_name"]) as picture:
         assert (picture.format, picture.size, picture.mode) == ("JPEG", (64, 64), "RGB")
-    assert (folder / "rejected.csv").read_text().splitlines() == ["row,url,reason,detail"]
+    assert (folder / "rejected.csv").read_text().splitlines() == ["row,url,reason,detail,attempts"]
     with open(folder / "metadata.csv", newline="") as file:
         assert next(csv.reader(file)) == ["file_name", *COLUMNS, "split"]
 

@@ -10,7 +10,7 @@ else is alike, which is what a split must not divide.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,20 @@ def near_duplicates(
         if progress is not None:
             progress(min(top + _BLOCK, len(places)), len(places))
     return sorted(pairs)
+
+
+def alike_pictures(
+    hashes: Mapping[str, str], distance: int = DISTANCE, progress: Callable[[int, int], Any] | None = None
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """Pairs of file names whose pictures are near duplicates, and what catalogue.json says of them.
+
+    Args:
+        hashes: of every picture by file name.
+        distance, progress: as of `near_duplicates`.
+    """
+    files = list(hashes)
+    pairs = [(files[i], files[j]) for i, j, _ in near_duplicates(list(hashes.values()), distance, progress)]
+    return pairs, {"distance": distance, "pictures": len({name for pair in pairs for name in pair})}
 
 
 def _joining(rows: Places, columns: Places, group: list[int]) -> Iterator[int]:

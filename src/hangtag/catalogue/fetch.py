@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hangtag.catalogue.duplicates import DISTANCE, near_duplicates
+from hangtag.catalogue.duplicates import alike_pictures
 from hangtag.catalogue.gather import Bounds, gather
 from hangtag.catalogue.journal import NAME, Entry, Journal, Kept, Refused, open_journal
 from hangtag.catalogue.source import Source, open_source
@@ -109,9 +109,8 @@ def _write(
         {"file_name": entry.file_name, **{own: row[name] for name, own in names.items()}} for row, entry in used
     ]
     hashes = {entry.file_name: entry.facts.hash for _, entry in used}
-    files = list(hashes)
     with stages("comparing pictures") as progress:
-        alike = [(files[i], files[j]) for i, j, _ in near_duplicates(list(hashes.values()), progress=progress)]
+        alike, info["near_duplicates"] = alike_pictures(hashes, progress=progress)
     splits = assign_splits(rows, [names[key] for key in keys], info["seed"], alike=alike)
     for row, split in zip(rows, splits, strict=True):
         row["split"] = split
@@ -119,7 +118,6 @@ def _write(
     info["renamed"] = {name: own for name, own in names.items() if own != name}
     info["left_out"] = [*source.table.left_out, *(name for name in source.table.blobs if name not in names)]
     info["reasons"] = dict(Counter(bad["reason"] for bad in rejected).most_common())
-    info["near_duplicates"] = {"distance": DISTANCE, "pictures": len({name for pair in alike for name in pair})}
     info = write_catalogue(journal.folder, list(names.values()), rows, rejected, info)
     for path in (journal.folder / "images").glob("*.jpg"):
         if f"images/{path.name}" not in hashes:

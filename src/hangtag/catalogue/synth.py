@@ -9,12 +9,7 @@ sees everything still errs by a known amount, which catalogue.json states as the
 
 from __future__ import annotations
 
-import io
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +17,11 @@ from uuid import UUID
 
 import numpy as np
 
+from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
 from hangtag.catalogue.render import KINDS, Look, render, studio
-from hangtag.catalogue.split import SPLITS, assign_splits
-from hangtag.catalogue.store import image_name, write_catalogue
-from hangtag.errors import HangtagError, UsageError
+from hangtag.catalogue.split import SPLITS, Places, assign_splits
+from hangtag.catalogue.store import write_catalogue
+from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder
 
 COLUMNS = [
@@ -37,7 +33,6 @@ SHOP = "Quillmere"
 DATE = "2025-11-14"
 EUR_PER_USD = 0.9225
 NOISE_SIGMA = 0.06
-JPEG_QUALITY = 90
 
 # Prices stand on steps: everything that can be seen moves a product some steps up from the cheapest.
 LOWEST_PRICE = 45.0
@@ -58,6 +53,7 @@ FITTING_STEPS = {
 }  # fmt: skip
 
 _FIRST_CODE, _CODES, _CODE_STEP = 26_000_000, 54_900_000, 31_415_927  # step and number of codes share no divisor
+
 
 Row = dict[str, str]
 
@@ -90,7 +86,8 @@ def synthesise(
         progress: called with (pictures done, pictures in all) after each.
 
     Returns:
-        What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price.
+        What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price. Near duplicates
+        stay in one split; they are compared up to MOST_COMPARED pictures.
 
     Raises:
         UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
@@ -100,15 +97,23 @@ def synthesise(
     require_new_folder(out)
     with whole_folder(out) as folder:
         (folder / "images").mkdir()
-        draw = partial(_draw, str(folder), seed, size)
-        table = []
-        for number, file_name in enumerate(draw_in_order(draw, range(rows), workers)):
+        draw = partial(_draw, str(folder), seed, size, rows <= MOST_COMPARED)
+        table, hashes = [], {}
+        for number, (file_name, found) in enumerate(draw_in_order(draw, range(rows), rows, workers)):
             table.append({"file_name": file_name, **invent(number, seed)[1]})
+            hashes[file_name] = found
             if progress:
                 progress(number + 1, rows)
-        for row, split in zip(table, assign_splits(table, ("product_code", "title"), seed), strict=True):
-            row["split"] = split
-        return write_catalogue(folder, COLUMNS, table, [], _describe(table, rows, seed, size))
+
+        def divide(alike: Sequence[tuple[str, str]]) -> Places:
+            names = assign_splits(table, ("product_code", "title"), seed, alike=alike)
+            return np.array([SPLITS.index(name) for name in names])
+
+        splits, near = divide_drawn(hashes if rows <= MOST_COMPARED else None, divide)
+        for row, split in zip(table, splits.tolist(), strict=True):
+            row["split"] = SPLITS[split]
+        info = {**_describe(table, rows, seed, size), "near_duplicates": near}
+        return write_catalogue(folder, COLUMNS, table, [], info)
 
 
 def invent(number: int, seed: int) -> tuple[Look, Row]:
@@ -144,41 +149,11 @@ def _look(number: int, seed: int) -> tuple[Look, np.random.Generator]:
     return look, rng
 
 
-def _draw(folder: str, seed: int, size: int, number: int) -> str:
-    """Write the picture of product `number`; return its file name within `folder`."""
+def _draw(folder: str, seed: int, size: int, hashed: bool, number: int) -> tuple[str, str]:
+    """Write the picture of product `number`; return what `save_drawn` does."""
     look, _ = _look(number, seed)
     pose, scene = studio(np.random.default_rng([seed, number, 1]))
-    buffer = io.BytesIO()
-    render(look, pose, scene, size).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    name = image_name(buffer.getvalue())
-    Path(folder, name).write_bytes(buffer.getvalue())
-    return name
-
-
-def draw_in_order(draw: Callable[[Any], str], products: Sequence[Any], workers: int | None) -> Iterator[str]:
-    """draw(product) for each in order, over `workers` processes; a few are drawn in this one.
-
-    Raises:
-        HangtagError: a process was killed or could not start.
-    """
-    count = min(workers or _cores(), -(-len(products) // 32))
-    if count <= 1:
-        yield from map(draw, products)
-        return
-    executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
-    try:
-        yield from executor.map(draw, products, chunksize=8)
-    except BrokenProcessPool:
-        raise HangtagError(
-            "a process that draws pictures ended early; pass workers=1, or in a script "
-            'call synthesise under `if __name__ == "__main__":`'
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return save_drawn(folder, render(look, pose, scene, size), hashed)
 
 
 def _describe(table: list[Row], rows: int, seed: int, size: int) -> dict[str, Any]:

@@ -24,7 +24,12 @@ def synth(
     seed: Seed = 0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Side of a picture, pixels.")] = 336,
     like: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="Invent rows like a table's: its columns, none of its rows.")
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Invent rows like a table's, its columns and none of its rows: a file, a folder, a quoted pattern, "
+            "or a Hugging Face data set.",
+        ),
     ] = None,
     min_count: Annotated[
         int, typer.Option(min=1, help='With --like: categories of fewer rows of the table become "other".')
@@ -35,6 +40,9 @@ def synth(
     ] = None,
     price_column: Annotated[
         str | None, typer.Option(help="With --like: the price that a picture shows; found by name.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="With --like: which configuration of a Hugging Face data set.")
     ] = None,
 ) -> None:
     """Invent a catalogue: product pictures and a table whose every word can be seen in them."""
@@ -49,7 +57,7 @@ def synth(
             from hangtag.catalogue.like.synth_like import synthesise_like
 
             columns = (title_column, category_column, price_column)
-            info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress)
+            info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress, config=config)
     goes_on = f"hangtag train demo --set data.path={out}" if like is None else f"see {out / 'catalogue.json'}"
     say(f"{info['counts']['rows']} products in {out}; next: {goes_on}")
 

@@ -9,8 +9,11 @@ from conftest import hangtag
 from PIL import Image
 
 from hangtag.catalogue import open_catalogue
+from hangtag.catalogue.duplicates import picture_hash
 from hangtag.catalogue.fetch import fetch
+from hangtag.catalogue.like import synth_like
 from hangtag.catalogue.like.synth_like import synthesise_like
+from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.store import csv_text
 from hangtag.errors import OutputNotEmpty, TableError, UsageError
@@ -94,6 +97,51 @@ def test_rows_of_one_product_stay_in_one_split(made):
     assert len(splits) == 60
     assert all(len(each) == 1 for each in splits.values())
     assert min(info["counts"][name] for name in ("train", "validation", "test")) > 0
+
+
+def test_near_duplicates_stay_in_one_split(made):
+    folder, _, info = made
+    rows = open_catalogue(folder / "out").rows
+    hashes = [int(picture_hash(sketch_picture(folder / "out" / row["file_name"]).greys), 16) for row in rows]
+    alike = [
+        (one, other)
+        for other in range(len(rows)) for one in range(other)
+        if (hashes[one] ^ hashes[other]).bit_count() <= 24
+    ]  # fmt: skip
+    assert all(rows[one]["split"] == rows[other]["split"] for one, other in alike)
+    names = {rows[place]["file_name"] for pair in alike for place in pair}
+    assert info["near_duplicates"] == {"distance": 24, "pictures": len(names)}
+    assert len(names) > 1
+
+
+def test_a_large_catalogue_says_that_near_duplicates_were_not_compared(made, monkeypatch):
+    folder, _, _ = made
+    monkeypatch.setattr(synth_like, "MOST_COMPARED", 5)
+    info = synthesise_like(folder / "shop.csv", folder / "many", rows=6, size=64, workers=1)
+    assert info["near_duplicates"] == {"distance": 24, "pictures": None, "compared": False}
+
+
+def test_tables_of_several_files_are_learned_from_as_one(made, tmp_path):
+    folder, source, _ = made
+    for number in range(2):
+        text = csv_text(list(source[0]), source[60 * number : 60 * number + 60])
+        (tmp_path / f"part{number}.csv").write_text(text, encoding="utf-8")
+    info = synthesise_like(f"{tmp_path}/part*.csv", folder / "pattern", rows=40, size=64, workers=1)
+    assert info["table"] == "part*.csv"
+    assert str(tmp_path) not in (folder / "pattern" / "catalogue.json").read_text()
+    synthesise_like(folder / "shop.csv", folder / "one", rows=40, size=64, workers=1)
+    synthesise_like(tmp_path, folder / "parts", rows=40, size=64, workers=1)
+    written = {name: (folder / name / "metadata.csv").read_bytes() for name in ("pattern", "one", "parts")}
+    assert written["pattern"] == written["one"] == written["parts"]
+
+
+def test_a_data_set_is_learned_from(made, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    folder, source, _ = made
+    datasets.Dataset.from_list(source).save_to_disk(tmp_path / "saved")
+    synthesise_like(tmp_path / "saved", folder / "set", rows=8, size=64, workers=1)
+    synthesise_like(folder / "shop.csv", folder / "eight", rows=8, size=64, workers=1)
+    assert (folder / "set" / "metadata.csv").read_bytes() == (folder / "eight" / "metadata.csv").read_bytes()
 
 
 def test_the_same_bytes_from_any_number_of_processes(made):

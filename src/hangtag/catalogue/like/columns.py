@@ -185,8 +185,10 @@ def _share(values: Any, counts: np.ndarray, pattern: str) -> float:
     return float(counts[pc.match_substring_regex(values, pattern).to_numpy(False)].sum() / max(counts.sum(), 1))
 
 
-def require_rows(path: Path, columns: list[Column], least: int = 2) -> None:
+def require_rows(name: str | Path, columns: list[Column], least: int = 2) -> None:
     """Raise a TableError where there is too little to learn from."""
+    if not columns:
+        raise TableError(f"{name} has no column of text or numbers to learn from")
     rows = len(columns[0].codes)
     if rows < least:
-        raise TableError(f"{path} has {rows} readable rows; at least {least} are needed to learn from")
+        raise TableError(f"{name} has {rows} readable rows; at least {least} are needed to learn from")

@@ -47,19 +47,19 @@ class Numbers:
     def unit(self) -> float:
         return 10.0**-self.decimals
 
-    def write(self, values: np.ndarray) -> list[str]:
-        """The values' texts."""
+    def write(self, values: np.ndarray) -> Any:
+        """The values' texts, as pyarrow keeps them."""
         if self.pattern:
             seconds = values * (86_400 if "%H" not in self.pattern else 1)
-            return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), self.pattern).to_pylist()
-        return [self._write(value) for value in values.tolist()]
-
-    def _write(self, value: int) -> str:
-        sign, digits = "-" if value < 0 else "", str(abs(value)).rjust(self.decimals + 1, "0")
-        whole, part = digits[: len(digits) - self.decimals], digits[len(digits) - self.decimals :]
-        while len(part) > self.least_decimals and part.endswith("0"):
-            part = part[:-1]
-        return f"{self.prefix}{sign}{whole}{'.' if part else ''}{part}{self.suffix}"
+            return pc.strftime(pa.array(seconds).cast(pa.timestamp("s")), self.pattern).cast(pa.large_string())
+        sign = pc.if_else(pa.array(values < 0), "-", "")
+        whole, part = (pa.array(each).cast(pa.string()) for each in divmod(np.abs(values), 10**self.decimals))
+        parts = [self.prefix, sign, whole, self.suffix]
+        if self.decimals:
+            part = pc.utf8_rtrim(pc.utf8_lpad(part, self.decimals, "0"), "0")
+            part = pc.utf8_rpad(part, self.least_decimals, "0")
+            parts[3:3] = [pc.if_else(pc.equal(part, ""), "", "."), part]
+        return pc.binary_join_element_wise(*parts, "").cast(pa.large_string())
 
 
 def parse_numbers(values: Any) -> Numbers | None:
@@ -116,6 +116,9 @@ class Spread:
         self.sorted = np.sort(values)
         self.min_count = min_count
         self.distinct, counts = np.unique(self.sorted, return_counts=True)
+        self.ends = np.cumsum(counts)
+        self.starts = self.ends - counts
+        self.places = np.repeat(np.arange(len(counts)), counts)
         self.kept = counts >= min_count
         self.modulus, self.ending = self._endings(counts, dates)
         self.low, self.high = self.sorted[0], self.sorted[-1]
@@ -148,17 +151,17 @@ class Spread:
 
         Only a value that `min_count` rows hold is ever taken as it stands; of few distinct values each stays.
         """
-        first, last = np.searchsorted(self.sorted, values, "left"), np.searchsorted(self.sorted, values, "right")
+        place = np.searchsorted(self.distinct, values)
         if len(self.distinct) > FEW_VALUES:
             reach = max(self.min_count, round(BLUR * len(self.sorted)))
-            rank = first + np.floor(rng.random(len(values)) * (last - first)).astype(np.int64)
+            held = self.ends[place] - self.starts[place]
+            rank = self.starts[place] + np.floor(rng.random(len(values)) * held).astype(np.int64)
             rank = rank + rng.integers(-reach, reach + 1, len(values))
-            values = self.sorted[_mirrored(rank, len(self.sorted))]
-            first, last = np.searchsorted(self.sorted, values, "left"), np.searchsorted(self.sorted, values, "right")
-        low = self.sorted[np.maximum(first - self.min_count, 0)].astype(float)
-        high = self.sorted[np.minimum(last - 1 + self.min_count, len(self.sorted) - 1)].astype(float)
-        moved = low + rng.random(len(values)) * (high - low)
-        return np.where(self.kept[np.searchsorted(self.distinct, values)], values, self.snap(moved, values))
+            place = self.places[_mirrored(rank, len(self.sorted))]
+        low = self.sorted[np.maximum(self.starts - self.min_count, 0)].astype(float)
+        high = self.sorted[np.minimum(self.ends - 1 + self.min_count, len(self.sorted) - 1)].astype(float)
+        moved = low[place] + rng.random(len(values)) * (high - low)[place]
+        return np.where(self.kept[place], self.distinct[place], self._snapped(moved, place))
 
     def step(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Values that lie so many steps of the source's manner higher; those that would leave its range come back."""
@@ -169,7 +172,9 @@ class Spread:
 
     def snap(self, moved: np.ndarray, like: np.ndarray) -> np.ndarray:
         """Whole numbers nearest to `moved`, within the source's range, that end as those of the source `like` do."""
-        place = np.searchsorted(self.distinct, like)
+        return self._snapped(moved, np.searchsorted(self.distinct, like))
+
+    def _snapped(self, moved: np.ndarray, place: np.ndarray) -> np.ndarray:
         modulus, ending = self.modulus[place], self.ending[place]
         snapped = np.rint((moved - ending) / modulus).astype(np.int64) * modulus + ending
         snapped = np.where(snapped > self.high, snapped - modulus, snapped)

@@ -80,7 +80,7 @@ def fold_values(column: Column, nature: Nature, min_count: int) -> tuple[np.ndar
         kept = kept | (column.counts >= min_count)
     places = np.flatnonzero(kept)
     texts = [column.values[int(place)].as_py() for place in places]
-    folded = np.full(len(kept), len(texts), np.int64)
+    folded = np.full(len(kept), len(texts), np.int32)
     folded[places] = np.arange(len(places))
     if nature.kind == "category" and not kept.all():
         if OTHER in texts:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hangtag.catalogue.like.parts import Part
 from hangtag.catalogue.like.table_model import TableModel
+from hangtag.catalogue.like.texts import as_list, joined_texts, strings
 
 
 @dataclass
@@ -17,10 +19,10 @@ class Drawn:
     name: str
     kind: str
     codes: np.ndarray
-    values: list[str]
+    values: Any
 
     def texts(self) -> list[str]:
-        values = self.values
+        values = as_list(self.values)
         return [values[code] for code in self.codes.tolist()]
 
 
@@ -187,12 +189,12 @@ def shown(part: Part, rows: np.ndarray, amounts: np.ndarray | None) -> Drawn:
     """A category's, number's or date's column."""
     folded = part.folded[rows]
     if not part.is_number() or amounts is None:
-        return Drawn(part.name, part.nature.kind, folded, list(part.texts))
+        return Drawn(part.name, part.nature.kind, folded.astype(np.int32), strings(part.texts))
     valued = folded >= len(part.texts)
     distinct, places = np.unique(amounts[valued], return_inverse=True)
-    codes = folded.copy()
+    codes = folded.astype(np.int32)
     codes[valued] = len(part.texts) + places
-    return Drawn(part.name, part.nature.kind, codes, part.texts + part.numbers.write(distinct))
+    return Drawn(part.name, part.nature.kind, codes, joined_texts(strings(part.texts), part.numbers.write(distinct)))
 
 
 def sample(model: TableModel, rows: int, seed: int = 0) -> Sample:

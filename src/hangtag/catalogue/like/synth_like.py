@@ -7,7 +7,6 @@ generator seeded with (seed, i) alone, so the number of processes changes nothin
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,19 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hangtag.catalogue.like.columns import read_columns, require_rows
-from hangtag.catalogue.like.sampling import Drawn, Sample, sample
+from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
+from hangtag.catalogue.like.columns import Column, encode, read_columns, require_rows
+from hangtag.catalogue.like.sampling import Sample, sample
 from hangtag.catalogue.like.table_model import Roles, TableModel
+from hangtag.catalogue.like.texts import as_list
+from hangtag.catalogue.like.writing import write_rows
 from hangtag.catalogue.render.depict import depict
-from hangtag.catalogue.split import SPLITS, assign_splits
-from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, image_name, own_names
-from hangtag.catalogue.synth import JPEG_QUALITY, draw_in_order
+from hangtag.catalogue.source import open_source
+from hangtag.catalogue.split import SPLITS, Coded, assign_splits_by_column
+from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, own_names
 from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder, write_json, write_whole
 
 MOST_ROWS = 10_000_000
 _LOOKS = ("colo", "farb", "pattern", "material", "fabric", "print", "style", "finish")
-_WRITTEN_ROWS = 20_000
 
 
 class Picture(NamedTuple):
@@ -51,47 +52,58 @@ def synthesise_like(
     price_column: str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    config: str | None = None,
 ) -> dict[str, Any]:
     """Write an invented catalogue with the columns and the distribution of `table` to `out`.
 
     Args:
-        table: a file that `read_table` reads.
+        table: as `source.open_source` takes it; of one file its text alone is read, column by column.
         rows: products to invent; None for as many as the source has.
         size: side of a picture, pixels.
         min_count: what fewer rows of the source share does not come through: categories become "other".
         title_column, category_column, price_column: what the picture is drawn from; found by name where None.
         workers: processes to draw with; None for all cores. The bytes written do not depend on it.
         progress: called with (pictures done, pictures in all) after each.
+        config: which configuration of a Hugging Face data set.
 
     Returns:
-        What catalogue.json says: source, table (the file's name), options, seed, columns by kind, counts, version.
+        What catalogue.json says: source, table (the file's name), options, seed, columns by kind, near duplicates (kept
+        in one split; compared up to MOST_COMPARED pictures), counts, version.
 
     Raises:
         UsageError: a number is out of range. OutputNotEmpty: `out` holds something.
         TableError: the table cannot be read, has fewer than two rows, or lacks a named column.
     """
-    table, out = Path(table), Path(out)
+    out = Path(out)
     _check(rows, seed, size, min_count, workers)
     require_new_folder(out)
-    columns = read_columns(table)
+    columns = _read(table, config)
     require_rows(table, columns)
     rows = len(columns[0].codes) if rows is None else rows
     model = TableModel(columns, min_count, seed, title_column, category_column, price_column)
     names = own_names([column.name for column in columns])
     made = sample(model, rows, seed)
-    info = _describe(table, model, names, rows, seed, size)
-    del columns, model.source
+    info, roles = _describe(Path(table).name, model, names, rows, seed, size), model.roles
+    del columns, model
     with whole_folder(out) as folder:
         (folder / "images").mkdir()
-        files = []
-        draw = partial(_draw, str(folder), seed, size)
-        for done, name in enumerate(draw_in_order(draw, list(_pictures(made, model.roles)), workers), 1):
+        draw = partial(_draw, str(folder), seed, size, rows <= MOST_COMPARED)
+        files, hashes = [], {}
+        for done, (name, found) in enumerate(draw_in_order(draw, _pictures(made, roles), rows, workers), 1):
             files.append(name)
+            if rows <= MOST_COMPARED:
+                hashes[name] = found
             if progress:
                 progress(done, rows)
-        splits = _splits(made, model.roles, files, seed)
+        divided = partial(divide, made, roles, files, seed)
+        splits, info["near_duplicates"] = divide_drawn(hashes if rows <= MOST_COMPARED else None, divided)
         write_rows(folder / "metadata.csv", files, made.columns, [*names.values()], splits)
-        return _finish(folder, info, splits)
+        return _finish(folder, info, splits, made.repeated)
+
+
+def _read(table: str | Path, config: str | None) -> list[Column]:
+    path = Path(table)
+    return read_columns(path) if path.is_file() else encode(open_source(table, config).table)
 
 
 def _pictures(made: Sample, roles: Roles) -> Iterator[Picture]:
@@ -102,71 +114,45 @@ def _pictures(made: Sample, roles: Roles) -> Iterator[Picture]:
         column for column in made.columns
         if column.kind == "category" and column is not category and any(look in column.name.lower() for look in _LOOKS)
     ]  # fmt: skip
+    shown = [(column.codes, as_list(column.values)) for column in ([title] if title else []) + looks]
+    category_shown = (category.codes, as_list(category.values)) if category else None
     for number, level in enumerate(made.levels.tolist()):
-        words = [column.values[column.codes[number]] for column in ([title] if title else []) + looks]
-        name = category.values[category.codes[number]] if category else words[0] if words else ""
+        words = [values[codes[number]] for codes, values in shown]
+        name = category_shown[1][category_shown[0][number]] if category_shown else words[0] if words else ""
         yield Picture(number, name, " ".join(filter(None, words)), level)
 
 
-def _draw(folder: str, seed: int, size: int, picture: Picture) -> str:
-    """Write one picture; return its file name within `folder`."""
+def _draw(folder: str, seed: int, size: int, hashed: bool, picture: Picture) -> tuple[str, str]:
+    """Write one picture; return what `save_drawn` does."""
     rng = np.random.default_rng([seed, picture.number, 2])
-    drawn = depict(picture.category, picture.words, picture.level, rng, size)
-    buffer = io.BytesIO()
-    drawn.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    name = image_name(buffer.getvalue())
-    Path(folder, name).write_bytes(buffer.getvalue())
-    return name
+    return save_drawn(folder, depict(picture.category, picture.words, picture.level, rng, size), hashed)
 
 
-def _splits(made: Sample, roles: Roles, files: Sequence[str], seed: int) -> list[str]:
-    """By product, as a real catalogue's: rows of one identifier or title stay together."""
+def divide(
+    made: Sample, roles: Roles, files: Sequence[str], seed: int, alike: Sequence[tuple[str, str]] = ()
+) -> np.ndarray:
+    """Each row's place in SPLITS, as a real catalogue's: rows of one identifier or title stay together."""
     keys = [column for column in made.columns if column.kind == "code" or column.name == roles.title]
     keys = [column for column in keys if column.name == roles.title or len(column.values) < len(files)][:3]
-    texts = {column.name: column.texts() for column in keys}
-    texts = {"file_name": list(files), **texts}
-    return assign_splits(
-        [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)], list(texts)[1:], seed
-    )
+    coded = {column.name: Coded(column.codes, as_list(column.values)) for column in keys if column.name != "file_name"}
+    pictures = {"file_name": Coded(np.arange(len(files)), files)}
+    return assign_splits_by_column(coded | pictures, list(coded), seed, alike=alike)
 
 
-def write_rows(
-    path: Path, files: Sequence[str], columns: Sequence[Drawn], names: Sequence[str], splits: Sequence[str]
-) -> None:
-    """metadata.csv, some rows at a time; a path to a picture becomes the row's own."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        for start in range(0, len(files), _WRITTEN_ROWS):
-            end = start + _WRITTEN_ROWS
-            cells = [_cells(column, files, start, end) for column in columns]
-            header = ["file_name", *names, "split"]
-            rows = [
-                dict(zip(header, row, strict=True))
-                for row in zip(files[start:end], *cells, splits[start:end], strict=True)
-            ]
-            text = csv_text(header, rows)
-            file.write(text if not start else text[text.index("\n") + 1 :])
-
-
-def _cells(column: Drawn, files: Sequence[str], start: int, end: int) -> list[str]:
-    texts = [column.values[code] for code in column.codes[start:end].tolist()]
-    if column.kind != "path":
-        return texts
-    return [text or name for text, name in zip(texts, files[start:end], strict=True)]
-
-
-def _finish(folder: Path, info: dict[str, Any], splits: Sequence[str]) -> dict[str, Any]:
+def _finish(folder: Path, info: dict[str, Any], splits: np.ndarray, repeated: int) -> dict[str, Any]:
     write_whole(folder / "rejected.csv", csv_text(REJECTED_COLUMNS, []))
-    counts = {"rows": len(splits), **{name: splits.count(name) for name in SPLITS}, "rejected": 0}
+    sizes = np.bincount(splits, minlength=len(SPLITS)).tolist()
+    counts = {"rows": len(splits), **dict(zip(SPLITS, sizes, strict=True)), "rejected": 0, "repeated": repeated}
     info = {**info, "counts": counts, "version": VERSION}
     write_json(folder / "catalogue.json", info)
     return info
 
 
-def _describe(table: Path, model: TableModel, names: dict[str, str], rows: int, seed: int, size: int) -> dict[str, Any]:
+def _describe(table: str, model: TableModel, names: dict[str, str], rows: int, seed: int, size: int) -> dict[str, Any]:
     roles = model.roles
     return {
         "source": "hangtag synth --like",
-        "table": table.name,
+        "table": table,
         "options": {"rows": rows, "size": size, "min_count": model.min_count},
         "seed": seed,
         "renamed": {name: own for name, own in names.items() if own != name},

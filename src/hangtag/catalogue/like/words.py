@@ -4,169 +4,123 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from hangtag.catalogue.like.invented import Inventor
+from hangtag.catalogue.like.pieces import Piece, Vocabulary, anew
+from hangtag.catalogue.like.texts import Places, Taken, as_list, fold_all, joined_texts, ragged, strings
 from hangtag.catalogue.split import fold
 
 MOST_WORDS = 120
 """A longer text is cut."""
 _TRIES = 6
-_LONGEST_TOKEN = 8
-"""A missing value's token is no longer."""
-_INVENTED, _LONGEST_INVENTED = 400, 10
-_ONSETS = [
-    "b",
-    "br",
-    "c",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gl",
-    "h",
-    "j",
-    "k",
-    "kl",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pr",
-    "qu",
-    "r",
-    "s",
-    "sk",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-    "z",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io"]
-_CODAS = ["l", "n", "r", "s", "th", "nd", "rn", "x", "m", "lt"]
+_AT_ONCE = 50_000
 _WORD = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
-
-Piece = tuple[str, str, str, bool]
-"""Signs before a word, the word, signs after it, and whether it is one that may be kept."""
-
-
-class Inventor:
-    """Words that are in nobody's vocabulary, the source's least of all, and signs by chance."""
-
-    def __init__(self, known: Iterable[str], rng: np.random.Generator) -> None:
-        self.known = set(known)
-        self.rng = rng
-        self.numbers: list[int] = []
-        self.words = [self._invented(length) for length in range(3, _LONGEST_INVENTED)]
-
-    def below(self, end: int) -> int:
-        """A number from 0 on; drawn by the thousand, since one at a time is slow."""
-        if not self.numbers:
-            self.numbers = self.rng.integers(0, 1 << 62, 4096).tolist()
-        return self.numbers.pop() % end
-
-    def _invented(self, length: int) -> list[str]:
-        """Many words of about `length` letters."""
-        made: list[str] = []
-        while len(made) < _INVENTED:
-            word = ""
-            while len(word) < length:
-                word += _ONSETS[self.below(len(_ONSETS))] + _VOWELS[self.below(len(_VOWELS))]
-            word += _CODAS[self.below(len(_CODAS))]
-            if word not in self.known:
-                made.append(word)
-        return made
-
-    def word(self, like: str) -> str:
-        """A word of about the length and of the case of `like`; a number where it holds digits."""
-        if not like.isalpha() and any(sign.isdigit() for sign in like):
-            return self.code(like)
-        words = self.words[min(max(len(like) - 4, 0), len(self.words) - 1)]
-        made = words[self.below(len(words))]
-        return made.upper() if like.isupper() else made.capitalize() if like[:1].isupper() else made
-
-    def code(self, like: str) -> str:
-        """Digits for digits (the first of them no 0), letters for letters, every other sign as it stands."""
-        if like.isdigit():
-            first = 10 ** (len(like) - 1)
-            return str(first + self.below(9 * first))
-        return "".join(
-            "0123456789"[self.below(10)] if sign.isdigit() else
-            chr((65 if sign.isupper() else 97) + self.below(26)) if sign.isalpha() else sign
-            for sign in like
-        )  # fmt: skip
 
 
 class Writer:
     """Writes texts like the learned ones and equal to none of the source."""
 
-    def __init__(
-        self, texts: Sequence[str], forbidden: Iterable[str], min_count: int, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, texts: Sequence[str], forbidden: Any, min_count: int, rng: np.random.Generator) -> None:
         """
         Args:
             texts: distinct ones to learn from.
             forbidden: all texts of the source.
             min_count: a word is kept that stands in so many of the distinct texts.
         """
-        split = [[_parts(word) for word in text.split()[:MOST_WORDS]] for text in texts]
-        counts = Counter(word for parts in split for word in {fold(core) for _, core, _ in parts})
-        self.texts: list[list[Piece]] = [
-            [(before, core, after, not core or counts[fold(core)] >= min_count) for before, core, after in parts]
-            for parts in split
-        ]
-        self.taken = {hash(_folded(text)) for text in forbidden}
+        split = [text.split()[:MOST_WORDS] or ["Edition"] for text in texts]
+        words = list(dict.fromkeys(["Edition", *(word for text in split for word in text)]))
+        parts = [_parts(word) for word in words]
+        folded = {word: fold(core) for word, (_, core, _) in zip(words, parts, strict=True)}
+        counts = Counter(word for text in split for word in {folded[word] for word in text})
+        standing = [Piece(before + core + after) for before, core, after in parts]
+        new = [anew(core or "Item", before, after) for before, core, after in parts]
+        self.words = len(words)
+        self.pieces = Vocabulary(standing + new, Inventor(counts, rng), rng)
+        cores = {core: place for place, core in enumerate(dict.fromkeys(core for _, core, _ in parts))}
+        self.cores = np.array([cores[core] if core else -1 for _, core, _ in parts], np.int64)
+        kept = [not core or counts[folded[word]] >= min_count for word, (_, core, _) in zip(words, parts, strict=True)]
+        places = {word: place if kept[place] else place + len(words) for place, word in enumerate(words)}
+        self.flat = np.array([places[word] for text in split for word in text], np.int64)
+        self.lengths = np.array([len(text) for text in split], np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.taken = Taken(fold_all(forbidden))
         self.rng = rng
-        self.inventor = Inventor(counts, rng)
 
-    def write(self, donors: Sequence[int]) -> str:
-        """A new text from the places of some learned ones, the first its pattern; never the same twice."""
-        first = self.texts[donors[0]]
+    def write(self, donors: Sequence[Places]) -> Any:
+        """New texts from the places of some learned ones each, the first its pattern; never the same twice.
+
+        Args:
+            donors: for each new text the place of its first learned text, of its second, and so on.
+        """
+        starts = range(0, len(donors[0]), _AT_ONCE)
+        made = [self._write([each[start : start + _AT_ONCE] for each in donors]) for start in starts]
+        return joined_texts(*made) if made else strings([])
+
+    def _write(self, donors: Sequence[Places]) -> Any:
+        waiting = np.arange(len(donors[0]))
+        rows, made = [waiting[:0]], [strings([])]
         for attempt in range(_TRIES):
-            other = self.texts[donors[attempt % len(donors)]]
-            made = self._words(first if attempt == 0 else self._crossed(first, other))
-            if self._take(made):
-                return made
-        pieces = list(first) or [("", "", "", True)]
-        while True:
-            place = int(self.rng.integers(len(pieces)))
-            before, core, after, _ = pieces[place]
-            pieces[place] = (before, core or "Item", after, False)
-            made = self._words(pieces)
-            if self._take(made):
-                return made
-            pieces.append(("", "Edition", "", False))
+            first, other = donors[0][waiting], donors[attempt % len(donors)][waiting]
+            pieces, lengths = self._crossed(first, other) if attempt else self._whole(first)
+            new, texts = self._new(pieces, lengths)
+            rows.append(waiting[new])
+            made.append(texts)
+            waiting = waiting[~new]
+        pieces, lengths = self._whole(donors[0][waiting])
+        while len(waiting):
+            place = np.cumsum(lengths) - lengths + (self.rng.random(len(lengths)) * lengths).astype(np.int64)
+            pieces[place] = pieces[place] % self.words + self.words
+            new, texts = self._new(pieces, lengths)
+            rows.append(waiting[new])
+            made.append(texts)
+            waiting = waiting[~new]
+            pieces, lengths = self._longer(pieces, lengths, ~new)
+        back = np.empty(len(donors[0]), np.int64)
+        back[np.concatenate(rows)] = np.arange(len(back))
+        return joined_texts(*made).take(pa.array(back))
 
-    def _take(self, text: str) -> bool:
-        folded = _folded(text)
-        key = hash(folded)
-        if key in self.taken or not folded:
-            return False
-        self.taken.add(key)
-        return True
+    def _new(self, pieces: Places, lengths: Places) -> tuple[Places, Any]:
+        """Which of the texts of these pieces are new, and those."""
+        texts = self.pieces.write(pieces, lengths, " ")
+        new = self.taken.admit(fold_all(texts))
+        return new, texts.filter(pa.array(new))
 
-    def _crossed(self, first: list[Piece], other: list[Piece]) -> list[Piece]:
-        """The beginning of one and the end of the other."""
-        if not first or not other:
-            return first or other
-        cut = self.rng.random()
-        joined = first[: max(1, round(cut * len(first)))] + other[round(cut * len(other)) :]
-        seen: set[str] = set()
-        return [piece for piece in joined if not piece[1] or not (piece[1] in seen or seen.add(piece[1]))]  # type: ignore[func-returns-value]
+    def _whole(self, texts: Places) -> tuple[Places, Places]:
+        """The pieces of learned texts, and how many each has."""
+        lengths = self.lengths[texts]
+        return self.flat[ragged(self.starts[texts], lengths)], lengths
 
-    def _words(self, pieces: Sequence[Piece]) -> str:
-        word = self.inventor.word
-        return " ".join([f"{before}{core if kept else word(core)}{after}" for before, core, after, kept in pieces])
+    def _crossed(self, first: Places, other: Places) -> tuple[Places, Places]:
+        """The beginning of one and the end of the other, without a word that stands there already."""
+        cut = self.rng.random(len(first))
+        begin = np.maximum(np.rint(cut * self.lengths[first]).astype(np.int64), 1)
+        skipped = np.rint(cut * self.lengths[other]).astype(np.int64)
+        starts = np.stack([self.starts[first], self.starts[other] + skipped], 1).ravel()
+        lengths = np.stack([begin, self.lengths[other] - skipped], 1).ravel()
+        pieces = self.flat[ragged(starts, lengths)]
+        rows = np.repeat(np.arange(len(first)), lengths[::2] + lengths[1::2])
+        cores = self.cores[pieces % self.words]
+        keep = cores < 0
+        keys = rows * (int(self.cores.max(initial=0)) + 1) + cores
+        worded = np.flatnonzero(~keep)
+        keep[worded[np.unique(keys[worded], return_index=True)[1]]] = True
+        return pieces[keep], np.bincount(rows[keep], minlength=len(first))
 
-
-def _folded(text: str) -> str:
-    """As `fold`, quicker for plain letters."""
-    if len(text) > _LONGEST_TOKEN and text.isascii():
-        return " ".join(text.lower().split())
-    return fold(text)
+    def _longer(self, pieces: Places, lengths: Places, chosen: Places) -> tuple[Places, Places]:
+        """Some of the texts, each with one more word to invent at its end."""
+        starts = (np.cumsum(lengths) - lengths)[chosen]
+        ends = np.cumsum(lengths[chosen] + 1) - 1
+        made = np.full(int(ends[-1]) + 1 if len(ends) else 0, self.words, np.int64)
+        before = np.ones(len(made), bool)
+        before[ends] = False
+        made[before] = pieces[ragged(starts, lengths[chosen])]
+        return made, lengths[chosen] + 1
 
 
 def _parts(word: str) -> tuple[str, str, str]:
@@ -179,3 +133,11 @@ def _parts(word: str) -> tuple[str, str, str]:
 def slug(text: str, joint: str = "-") -> str:
     """A title as it stands in a URL."""
     return joint.join(re.findall(r"[a-z0-9]+", fold(text)))
+
+
+def slugs(texts: Any) -> Any:
+    """`slug` of every text."""
+    made = as_list(pc.utf8_trim(pc.replace_substring_regex(pc.ascii_lower(texts), "[^a-z0-9]+", "-"), "-"))
+    for place in np.flatnonzero(~pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)).tolist():
+        made[place] = slug(texts[place].as_py())
+    return strings(made)
