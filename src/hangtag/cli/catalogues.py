@@ -58,7 +58,7 @@ def synth(
 
             columns = (title_column, category_column, price_column)
             info = synthesise_like(like, out, rows, seed, size, min_count, *columns, progress=progress, config=config)
-    goes_on = f"hangtag train demo --set data.path={out}" if like is None else f"see {out / 'catalogue.json'}"
+    goes_on = f"hangtag train demo --set data.path={out}" if like is None else f"hangtag describe {out}"
     say(f"{info['counts']['rows']} products in {out}; next: {goes_on}")
 
 
