@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hangtag.catalogue import gather, open_catalogue
-from hangtag.catalogue.fetch import _own_names, fetch
+from hangtag.catalogue.fetch import fetch
 from hangtag.catalogue.gather import Bounds
 from hangtag.catalogue.pictures import read_picture
+from hangtag.catalogue.store import own_names
 from hangtag.errors import DataError, OutputNotEmpty, TableError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -295,7 +296,7 @@ def test_fetch_needs_no_torch(tmp_path):
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from hangtag.catalogue.fetch import _own_names, fetch
+from hangtag.catalogue.fetch import fetch
 fetch({str(table)!r}, "out", "photo")
 import datasets
 datasets.Dataset.from_dict({{"photo": ["photos/1.png"]}}).save_to_disk("set")
@@ -319,7 +320,7 @@ assert open_source("set").table.rows == [{{"photo": "photos/1.png"}}]
     )
 )
 def test_names_of_columns_stay_apart_and_are_never_the_imagefolder_s_own(columns):
-    names = _own_names(columns)
+    names = own_names(columns)
     assert list(names) == columns
     assert len(set(names.values())) == len(columns)
     for name, own in names.items():
