@@ -1,7 +1,9 @@
 """Downloading from real servers that misbehave: what can be had is had, the rest has one reason; manners are kept."""
 
 import asyncio
+import contextlib
 import gzip
+import socket
 import time
 from itertools import pairwise
 
@@ -239,12 +241,56 @@ def test_robots_txt_is_asked_for_once_and_obeyed():
         (Hang(), "time-out"),
         (ok(b"\xff\xfe\0 nonsense" * 1000), "fetched"),
         (ok(b"User-agent: *\nAllow: /\n#" + b"x" * 600_000), "fetched"),
+        (ok(b"User-agent: *\nDisallow: /\n#" + b"x" * 600_000), "robots"),
+        (ok(b"User-agent: *\nDisallow: /", x_robots_tag="noai"), "robots"),
+        (ok(gzip.compress(b"User-agent: *\nDisallow: /"), content_encoding="gzip"), "robots"),
+        (ok(b"packed, but not by gzip", content_encoding="gzip"), "fetched"),
     ],
 )
 def test_robots_txt_that_is_not_there_or_not_well(robots, expected):
     routes = {"/robots.txt": robots, "/rules": ok(b"User-agent: *\nDisallow: /"), "/x": PICTURE}
     with Server(routes) as server:
         assert reason(fetch([server.url("/x")])[server.url("/x")]) == expected
+
+
+def test_a_noai_header_is_ignored_only_when_told():
+    noai = ok(PICTURE, x_robots_tag="noai")
+    assert reason(one(noai)[0]) == "noai"
+    assert one(noai, Limits(allow_private=True, obey_robots=False))[0].result == PICTURE
+
+
+def test_waits_between_tries_grow_and_differ():
+    """Each is so long as its bounds say, from the start of one try to that of the next; no two URLs keep step."""
+    limits = Limits(allow_private=True, obey_robots=False, retries=3, first_wait=0.2)
+    with Server({f"/{number}": Reset() for number in range(6)}) as server:
+        fetch([server.url(path) for path in server.routes], limits)
+    waits = []
+    for path in server.routes:
+        times = [seconds for seconds, _, asked, _ in server.requests if asked == path]
+        waits.append([later - earlier for earlier, later in pairwise(times)])
+    for number, (least, most) in enumerate([(0.1, 0.3), (0.2, 0.6), (0.4, 1.2)]):
+        found = [each[number] for each in waits]
+        assert least * 0.9 <= min(found)
+        assert max(found) <= most + 1
+        assert max(found) - min(found) > 0.01
+
+
+def test_a_connection_that_is_never_taken_times_out():
+    """A listening socket whose queue is full lets further connections wait for ever, on Linux."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        limits = Limits(allow_private=True, connect=0.3, first_byte=5, retries=0)
+        started = time.monotonic()
+        outcome = fetch([url], limits)[url]
+    assert (reason(outcome), outcome.result.detail) == ("time-out", "no connection in time")
+    assert time.monotonic() - started < 3
 
 
 def test_crawl_delay_is_kept():

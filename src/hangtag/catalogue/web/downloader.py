@@ -2,7 +2,7 @@
 
 At most 8 requests at a time to one host and 128 in all; HTTP/2 where a server has it, else connections that are kept.
 What can pass (429, 503, resets, time-outs) is tried again after a growing, jittered wait, or after what Retry-After
-says, for which time the whole host is left alone. robots.txt and X-Robots-Tag: noai are obeyed.
+says; a host that says so twice is left alone for that time. robots.txt and X-Robots-Tag: noai are obeyed.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ class _Answer:
     status: int
     headers: Headers
     body: bytes = b""
+
+    def content(self, most: int) -> bytes:
+        """The body as it was before it was packed. ValueError as of `decoded`."""
+        return decoded(self.body, header(self.headers, "content-encoding"), most)
 
 
 async def download(urls: Iterable[str], done: Callable[[Outcome], Awaitable[None]], limits: Limits) -> None:
@@ -164,7 +168,7 @@ class _Downloader:
                         job.attempts -= job.hops == 0
                         return Failure("robots", "robots.txt asks programs not to fetch it; see --ignore-robots")
                 last = job.attempts > self._limits.retries
-                answer = await self._get(host, job.at, self._limits.max_bytes, last)
+                answer = await self._get(host, job.at, last)
         except TimeoutError:
             return Failure("time-out", f"not whole within {self._limits.whole:g} s", passing=True)
         except _Stop as stop:
@@ -187,10 +191,8 @@ class _Downloader:
             return job
         if answer.status != 200:
             return status_failure(answer.status, answer.headers)
-        if self._limits.obey_robots and forbids_ai(header(answer.headers, "x-robots-tag"), AGENT):
-            return Failure("noai", "X-Robots-Tag asks not to use it for AI; see --ignore-robots")
         try:
-            return decoded(answer.body, header(answer.headers, "content-encoding"), self._limits.max_bytes)
+            return answer.content(self._limits.max_bytes)
         except ValueError as error:
             return Failure("wrong-content", str(error))
 
@@ -244,11 +246,12 @@ class _Downloader:
             )
         return self._pools[host.name]
 
-    async def _get(self, host: Host, url: httpx2.URL, most: int, last: bool = True) -> _Answer:
-        """One request; the body only of a 200 that may be used.
+    async def _get(self, host: Host, url: httpx2.URL, last: bool = True, rules: bool = False) -> _Answer:
+        """One request; the body only of a 200. Of `rules` (robots.txt) the beginning is enough, and no tag counts.
 
         Raises:
-            _Stop: more than `most` bytes. httpcore2's errors, TimeoutError, AddressRefused, NotResolved.
+            _Stop: it is too large, or not to be used for AI. httpcore2's errors, TimeoutError, AddressRefused,
+                NotResolved.
         """
         patience = host.patience(self._limits.first_byte, last)
         times = {"connect": self._limits.connect, "read": patience, "write": patience, "pool": self._limits.whole}
@@ -266,24 +269,28 @@ class _Downloader:
         try:
             if response.status not in PASSING:
                 host.answered(time.monotonic() - started)
-            answer = _Answer(response.status, response.headers)
-            tag = header(response.headers, "x-robots-tag")
-            if response.status != 200 or (self._limits.obey_robots and forbids_ai(tag, AGENT)):
-                return answer
-            return _Answer(response.status, response.headers, await self._body(response, most))
+            if response.status != 200:
+                return _Answer(response.status, response.headers)
+            heeded = self._limits.obey_robots and not rules
+            if heeded and forbids_ai(header(response.headers, "x-robots-tag"), AGENT):
+                raise _Stop(Failure("noai", "X-Robots-Tag asks not to use it for AI; see --ignore-robots"))
+            return _Answer(response.status, response.headers, await self._body(response, rules))
         finally:
             await response.aclose()
 
-    async def _body(self, response: httpcore2.Response, most: int) -> bytes:
+    async def _body(self, response: httpcore2.Response, rules: bool) -> bytes:
+        most = MOST_BYTES if rules else self._limits.max_bytes
         too_large = _Stop(Failure("too-large", f"more than {most:,} bytes"))
         said = header(response.headers, "content-length")
-        if said.isdecimal() and int(said[:20]) > most:
+        if not rules and said.isdecimal() and int(said[:20]) > most:
             raise too_large
         parts, size, slot = [], 0, False
         try:
             async with aclosing(response.aiter_stream()) as stream:
                 async for part in stream:
                     size += len(part)
+                    if size > most and rules:
+                        break
                     if size > most:
                         raise too_large
                     if size > _LARGE and not slot:
@@ -309,10 +316,7 @@ class _Downloader:
     async def _ask_for_rules(self, host: Host, url: httpx2.URL) -> Rules:
         """RFC 9309: no robots.txt (4xx) allows all; a server that cannot say (5xx, silence) is asked again later."""
         for _ in range(self._limits.redirects + 1):
-            try:
-                answer = await self._get(host, url, MOST_BYTES)
-            except _Stop:
-                return Rules(None)
+            answer = await self._get(host, url, rules=True)
             if answer.status in REDIRECTS and (location := header(answer.headers, "location")):
                 try:
                     url = web_url(location, url)
@@ -320,7 +324,10 @@ class _Downloader:
                     return Rules(None)
                 continue
             if answer.status == 200:
-                return Rules(answer.body.decode("utf-8", "replace"))
+                try:
+                    return Rules(answer.content(MOST_BYTES).decode("utf-8", "replace"))
+                except ValueError:
+                    return Rules(None)
             failure = status_failure(answer.status, answer.headers)
             if failure.passing or answer.status >= 500:
                 detail = f"robots.txt: {failure.detail}; see --ignore-robots"
