@@ -6,7 +6,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from hangtag.catalogue import drawing, open_catalogue, synth
+from hangtag.catalogue import drawing, open_catalogue
 from hangtag.catalogue.drawing import divide_drawn, draw_in_order
 from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.split import Coded, assign_splits_by_column
@@ -37,7 +37,7 @@ def test_near_duplicates_stay_in_one_split(monkeypatch, tmp_path):
     several = [splits for splits in found.values() if len(splits) > 1]
     assert info["near_duplicates"]["pictures"] == sum(map(len, several)) > 10
     assert all(len(set(splits)) == 1 for splits in several)
-    monkeypatch.setattr(synth, "MOST_COMPARED", 59)
+    monkeypatch.setattr(drawing, "MOST_COMPARED", 59)
     info = synthesise(tmp_path / "more", rows=60, size=64, workers=1)
     assert info["near_duplicates"] == {"distance": 24, "pictures": None, "compared": False}
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from hangtag.catalogue.duplicates import DISTANCE, alike_pictures, picture_hash
 from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.split import SHARES, Places
 from hangtag.catalogue.store import image_name
-from hangtag.errors import HangtagError
+from hangtag.errors import HangtagError, UsageError
 
 JPEG_QUALITY = 90
 MOST_COMPARED = 100_000
@@ -32,6 +33,27 @@ _CHUNK, _AHEAD = 8, 16
 T = TypeVar("T")
 
 
+def check_drawing(rows: int | None, most: int, seed: int, size: int, workers: int | None, more: str = "") -> None:
+    """Refuse what no catalogue can be drawn with, all at once; `more` is what else the caller has found wrong.
+
+    Raises:
+        UsageError: rows, seed, size or workers is out of range, or there is `more`.
+    """
+    problems = []
+    if rows is not None and not 1 <= rows <= most:
+        problems.append(f"rows is {rows}; it must be 1 to {most:,}")
+    if seed < 0:
+        problems.append(f"seed is {seed}; it must be 0 or more")
+    if not 64 <= size <= 2048:
+        problems.append(f"size is {size} pixels; it must be 64 to 2,048")
+    if more:
+        problems.append(more)
+    if workers is not None and workers < 1:
+        problems.append(f"workers is {workers}; it must be 1 or more")
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
 def save_drawn(folder: str, picture: Image.Image, hashed: bool) -> tuple[str, str]:
     """Write a drawn picture; return its file name within `folder` and, if asked for, its hash."""
     buffer = io.BytesIO()
@@ -40,6 +62,29 @@ def save_drawn(folder: str, picture: Image.Image, hashed: bool) -> tuple[str, st
     name = image_name(data)
     Path(folder, name).write_bytes(data)
     return name, picture_hash(sketch_picture(data).greys) if hashed else ""
+
+
+def draw_all(
+    draw: Callable[[bool, Any], tuple[str, str]],
+    products: Iterable[Any],
+    rows: int,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[str], dict[str, str] | None]:
+    """Each row's file name, and the pictures' hashes by file name; None for more than are compared.
+
+    Args:
+        draw: of whether a hash is asked for and a product, gives what `save_drawn` does.
+        progress: called with (pictures done, pictures in all) after each.
+    """
+    files, hashes, hashed = [], {}, rows <= MOST_COMPARED
+    for done, (name, found) in enumerate(draw_in_order(partial(draw, hashed), products, rows, workers), 1):
+        files.append(name)
+        if hashed:
+            hashes[name] = found
+        if progress:
+            progress(done, rows)
+    return files, hashes if hashed else None
 
 
 def draw_in_order(draw: Callable[[Any], T], products: Iterable[Any], count: int, workers: int | None) -> Iterator[T]:

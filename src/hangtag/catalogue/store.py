@@ -95,9 +95,21 @@ def write_catalogue(
     assert not {"file_name", "split"} & set(columns), columns
     assert all(row["split"] in SPLITS for row in rows)
     folder = Path(folder)
-    splits = Counter(row["split"] for row in rows)
-    counts = {"rows": len(rows), **{name: splits[name] for name in SPLITS}, "rejected": len(rejected)}
     write_whole(folder / "metadata.csv", csv_text(["file_name", *columns, "split"], rows))
+    return finish_catalogue(folder, Counter(row["split"] for row in rows), rejected, info)
+
+
+def finish_catalogue(
+    folder: Path, splits: Mapping[str, int], rejected: list[dict[str, str]], info: dict[str, Any], **more: int
+) -> dict[str, Any]:
+    """Write rejected.csv and catalogue.json beside a metadata.csv that is there; return what stands in the latter.
+
+    Args:
+        splits: how many rows each split has; one without rows may be absent.
+        more: further counts.
+    """
+    sizes = {name: splits.get(name, 0) for name in SPLITS}
+    counts = {"rows": sum(sizes.values()), **sizes, "rejected": len(rejected), **more}
     write_whole(folder / "rejected.csv", csv_text(REJECTED_COLUMNS, rejected))
     info = {**info, "counts": counts, "version": VERSION}
     write_json(folder / "catalogue.json", info)

@@ -17,11 +17,10 @@ from uuid import UUID
 
 import numpy as np
 
-from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
+from hangtag.catalogue.drawing import check_drawing, divide_drawn, draw_all, save_drawn
 from hangtag.catalogue.render import KINDS, Look, render, studio
 from hangtag.catalogue.split import SPLITS, Places, assign_splits
 from hangtag.catalogue.store import write_catalogue
-from hangtag.errors import UsageError
 from hangtag.files import require_new_folder, whole_folder
 
 COLUMNS = [
@@ -87,29 +86,25 @@ def synthesise(
 
     Returns:
         What catalogue.json says, `limit` included: the median APE and MAE of the noise-free price. Near duplicates
-        stay in one split; they are compared up to MOST_COMPARED pictures.
+        stay in one split; they are compared up to drawing.MOST_COMPARED pictures.
 
     Raises:
         UsageError: rows, seed, size or workers is out of range. OutputNotEmpty: `out` holds something.
         HangtagError: a drawing process was killed or could not start.
     """
-    _check(rows, seed, size, workers)
+    check_drawing(rows, _CODES, seed, size, workers)
     require_new_folder(out)
     with whole_folder(out) as folder:
         (folder / "images").mkdir()
-        draw = partial(_draw, str(folder), seed, size, rows <= MOST_COMPARED)
-        table, hashes = [], {}
-        for number, (file_name, found) in enumerate(draw_in_order(draw, range(rows), rows, workers)):
-            table.append({"file_name": file_name, **invent(number, seed)[1]})
-            hashes[file_name] = found
-            if progress:
-                progress(number + 1, rows)
+        draw = partial(_draw, str(folder), seed, size)
+        files, hashes = draw_all(draw, range(rows), rows, workers, progress)
+        table = [{"file_name": name, **invent(number, seed)[1]} for number, name in enumerate(files)]
 
         def divide(alike: Sequence[tuple[str, str]]) -> Places:
             names = assign_splits(table, ("product_code", "title"), seed, alike=alike)
             return np.array([SPLITS.index(name) for name in names])
 
-        splits, near = divide_drawn(hashes if rows <= MOST_COMPARED else None, divide)
+        splits, near = divide_drawn(hashes, divide)
         for row, split in zip(table, splits.tolist(), strict=True):
             row["split"] = SPLITS[split]
         info = {**_describe(table, rows, seed, size), "near_duplicates": near}
@@ -178,17 +173,3 @@ def _limit(pairs: Sequence[tuple[float, float]]) -> dict[str, dict[str, float]]:
     estimate, price = np.array(pairs).T
     error = np.abs(estimate - price)
     return {"full_price": {"median_ape": float(np.median(error / price)), "mae": float(error.mean())}}
-
-
-def _check(rows: int, seed: int, size: int, workers: int | None) -> None:
-    problems = []
-    if not 1 <= rows <= _CODES:
-        problems.append(f"rows is {rows}; it must be 1 to {_CODES:,}")
-    if seed < 0:
-        problems.append(f"seed is {seed}; it must be 0 or more")
-    if not 64 <= size <= 2048:
-        problems.append(f"size is {size} pixels; it must be 64 to 2,048")
-    if workers is not None and workers < 1:
-        problems.append(f"workers is {workers}; it must be 1 or more")
-    if problems:
-        raise UsageError("\n".join(problems))

@@ -11,7 +11,6 @@ from PIL import Image
 from hangtag.catalogue import open_catalogue
 from hangtag.catalogue.duplicates import picture_hash
 from hangtag.catalogue.fetch import fetch
-from hangtag.catalogue.like import synth_like
 from hangtag.catalogue.like.synth_like import synthesise_like
 from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.split import fold
@@ -116,7 +115,7 @@ def test_near_duplicates_stay_in_one_split(made):
 
 def test_a_large_catalogue_says_that_near_duplicates_were_not_compared(made, monkeypatch):
     folder, _, _ = made
-    monkeypatch.setattr(synth_like, "MOST_COMPARED", 5)
+    monkeypatch.setattr("hangtag.catalogue.drawing.MOST_COMPARED", 5)
     info = synthesise_like(folder / "shop.csv", folder / "many", rows=6, size=64, workers=1)
     assert info["near_duplicates"] == {"distance": 24, "pictures": None, "compared": False}
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hangtag.catalogue.drawing import MOST_COMPARED, divide_drawn, draw_in_order, save_drawn
+from hangtag.catalogue.drawing import check_drawing, divide_drawn, draw_all, save_drawn
 from hangtag.catalogue.like.columns import Column, encode, read_columns, require_rows
 from hangtag.catalogue.like.sampling import Sample, sample
 from hangtag.catalogue.like.table_model import Roles, TableModel
@@ -23,9 +23,8 @@ from hangtag.catalogue.like.writing import write_rows
 from hangtag.catalogue.render.depict import depict
 from hangtag.catalogue.source import open_source
 from hangtag.catalogue.split import SPLITS, Coded, assign_splits_by_column
-from hangtag.catalogue.store import REJECTED_COLUMNS, VERSION, csv_text, own_names
-from hangtag.errors import UsageError
-from hangtag.files import require_new_folder, whole_folder, write_json, write_whole
+from hangtag.catalogue.store import finish_catalogue, own_names
+from hangtag.files import require_new_folder, whole_folder
 
 MOST_ROWS = 10_000_000
 _LOOKS = ("colo", "farb", "pattern", "material", "fabric", "print", "style", "finish")
@@ -68,14 +67,15 @@ def synthesise_like(
 
     Returns:
         What catalogue.json says: source, table (the file's name), options, seed, columns by kind, near duplicates (kept
-        in one split; compared up to MOST_COMPARED pictures), counts, version.
+        in one split; compared up to drawing.MOST_COMPARED pictures), counts, version.
 
     Raises:
         UsageError: a number is out of range. OutputNotEmpty: `out` holds something.
         TableError: the table cannot be read, has fewer than two rows, or lacks a named column.
     """
     out = Path(out)
-    _check(rows, seed, size, min_count, workers)
+    few = f"min_count is {min_count}; it must be 1 or more" if min_count < 1 else ""
+    check_drawing(rows, MOST_ROWS, seed, size, workers, few)
     require_new_folder(out)
     columns = _read(table, config)
     require_rows(table, columns)
@@ -87,18 +87,13 @@ def synthesise_like(
     del columns, model
     with whole_folder(out) as folder:
         (folder / "images").mkdir()
-        draw = partial(_draw, str(folder), seed, size, rows <= MOST_COMPARED)
-        files, hashes = [], {}
-        for done, (name, found) in enumerate(draw_in_order(draw, _pictures(made, roles), rows, workers), 1):
-            files.append(name)
-            if rows <= MOST_COMPARED:
-                hashes[name] = found
-            if progress:
-                progress(done, rows)
+        draw = partial(_draw, str(folder), seed, size)
+        files, hashes = draw_all(draw, _pictures(made, roles), rows, workers, progress)
         divided = partial(divide, made, roles, files, seed)
-        splits, info["near_duplicates"] = divide_drawn(hashes if rows <= MOST_COMPARED else None, divided)
+        splits, info["near_duplicates"] = divide_drawn(hashes, divided)
         write_rows(folder / "metadata.csv", files, made.columns, [*names.values()], splits)
-        return _finish(folder, info, splits, made.repeated)
+        sizes = dict(zip(SPLITS, np.bincount(splits, minlength=len(SPLITS)).tolist(), strict=True))
+        return finish_catalogue(folder, sizes, [], info, repeated=made.repeated)
 
 
 def _read(table: str | Path, config: str | None) -> list[Column]:
@@ -139,15 +134,6 @@ def divide(
     return assign_splits_by_column(coded | pictures, list(coded), seed, alike=alike)
 
 
-def _finish(folder: Path, info: dict[str, Any], splits: np.ndarray, repeated: int) -> dict[str, Any]:
-    write_whole(folder / "rejected.csv", csv_text(REJECTED_COLUMNS, []))
-    sizes = np.bincount(splits, minlength=len(SPLITS)).tolist()
-    counts = {"rows": len(splits), **dict(zip(SPLITS, sizes, strict=True)), "rejected": 0, "repeated": repeated}
-    info = {**info, "counts": counts, "version": VERSION}
-    write_json(folder / "catalogue.json", info)
-    return info
-
-
 def _describe(table: str, model: TableModel, names: dict[str, str], rows: int, seed: int, size: int) -> dict[str, Any]:
     roles = model.roles
     return {
@@ -163,19 +149,3 @@ def _describe(table: str, model: TableModel, names: dict[str, str], rows: int, s
             "price": roles.price and names[roles.price],
         },
     }
-
-
-def _check(rows: int | None, seed: int, size: int, min_count: int, workers: int | None) -> None:
-    problems = []
-    if rows is not None and not 1 <= rows <= MOST_ROWS:
-        problems.append(f"rows is {rows}; it must be 1 to {MOST_ROWS:,}")
-    if seed < 0:
-        problems.append(f"seed is {seed}; it must be 0 or more")
-    if not 64 <= size <= 2048:
-        problems.append(f"size is {size} pixels; it must be 64 to 2,048")
-    if min_count < 1:
-        problems.append(f"min_count is {min_count}; it must be 1 or more")
-    if workers is not None and workers < 1:
-        problems.append(f"workers is {workers}; it must be 1 or more")
-    if problems:
-        raise UsageError("\n".join(problems))
