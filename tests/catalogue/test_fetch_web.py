@@ -12,6 +12,7 @@ import time
 import zlib
 from collections import Counter, defaultdict
 from contextlib import contextmanager
+from functools import partial
 
 import datasets
 import numpy
@@ -255,7 +256,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     with Server(default=ok(picture(1)), latency=0.2) as server:
         table = table_of(tmp_path, [server.url(f"/{number}") for number in range(200)])
         command = [HANGTAG, "fetch", table, tmp_path / "out", "--image-column", "url", "--allow-private"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whoever started the tests may have it ignored
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        ) as run:
             while len(server.requests) < 10:
                 time.sleep(0.01)
             run.send_signal(signal.SIGINT)
