@@ -41,7 +41,7 @@ def test_all_problems_come_in_one_message_with_the_nearest_names():
         ("task.answer=Tag: {titel}", "did you mean 'title'"),
         ("task.fields.title=words", "'text', 'category' or 'number'"),
         ("task.prompt=What<|end|>", "special tokens"),
-        ("train.method=qlora", "train.method = 'qlora'"),
+        ("train.method=prefix", "train.method = 'prefix'"),
         ("train.epochs=0", "greater than 0"),
         ("model.nano.head_size=24", "is no multiple of head_size 24"),
         ("train.seed=-1", "greater than or equal to 0"),

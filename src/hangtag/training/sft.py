@@ -75,7 +75,7 @@ class SftTrainer(Trainer):
         if self.optimizer is None:
             settings = self.recipe.train
             groups = parameter_groups(self.model if model is None else model, settings.weight_decay)
-            self.optimizer = Muon(groups, settings.learning_rate, betas=(0.9, settings.adam_beta2))
+            self.optimizer = Muon(groups, settings.rate, betas=(0.9, settings.adam_beta2))
         return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -172,7 +172,7 @@ def make_trainer(
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.rate,
         warmup_steps=round(settings.warmup * steps),
         lr_scheduler_type="cosine",
         weight_decay=settings.weight_decay,
