@@ -6,7 +6,8 @@
     │   ├── ImageError           one picture
     │   └── ValueUnreadable      one cell, such as a price that is no plain number
     ├── ModelError               a prompt, its pictures and the model do not fit together, or a checkpoint is damaged
-    ├── RunError                 a run folder is missing, has no model, or belongs to another recipe
+    ├── RunError                 a run folder is missing, has no model, or belongs to another recipe; training failed
+    │   └── Interrupted          exit code 130: stopped on request, and saved
     └── UsageError               exit code 2: the command or the recipe is wrong
         ├── RecipeError          recipe, template or field list
         └── OutputNotEmpty       the output folder already holds something
@@ -49,6 +50,12 @@ class ModelError(HangtagError, ValueError):
 
 class RunError(HangtagError):
     """A run folder is missing, incomplete, or was made from something else."""
+
+
+class Interrupted(RunError):
+    """Training was stopped on request; what was done is saved."""
+
+    exit_code = 130
 
 
 class UsageError(HangtagError):

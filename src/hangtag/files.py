@@ -143,6 +143,14 @@ class Run:
     def evaluation(self, split: str) -> Path:
         return self.path / "evaluation" / split
 
+    def has_adapter(self) -> bool:
+        """Whether the trained model is an adapter on a base that lies elsewhere."""
+        return (self.model / "adapter_config.json").is_file()
+
+    def has_model(self) -> bool:
+        """Whether training has finished: a model folder is there, and it appears whole."""
+        return (self.model / "config.json").is_file() or self.has_adapter()
+
     def require_model(self) -> Run:
         """Return self where a trained model lies in the folder.
 
@@ -155,7 +163,7 @@ class Run:
             )
         if not self.recipe.is_file():
             raise RunError(f"{self.path} is no run folder: it has no recipe.toml; train one with `hangtag train`")
-        if not (self.model / "config.json").is_file():
+        if not self.has_model():
             raise RunError(
                 f"{self.path} has no trained model yet; finish it with `hangtag train {self.recipe} --out {self.path}`"
             )

@@ -20,10 +20,11 @@ from PIL import Image
 
 from hangtag.answer import Template, Value
 from hangtag.catalogue import Catalogue
+from hangtag.catalogue.pictures import picture_size
 from hangtag.errors import DataError, ValueUnreadable
 from hangtag.evaluation.baselines import choose_k, constant_answer, nearest_rows, neighbour_answers
 from hangtag.evaluation.bootstrap import Column, score
-from hangtag.evaluation.controls import blank_picture, derangement, picture_sizes, picture_use
+from hangtag.evaluation.controls import blank_picture, derangement, picture_use
 from hangtag.evaluation.metrics import field_rows, mean, score_field
 from hangtag.files import Run, write_json, write_jsonl
 from hangtag.progress import Progress
@@ -154,7 +155,7 @@ def _pictures(rows: UsableRows, seed: int) -> dict[str, list[Picture]]:
     """What each row is shown: its own picture, another row's (where that is possible), and a blank of its own size."""
     source = derangement(rows.files, seed)
     shuffled = {} if source is None else {"shuffled": [rows.images[place] for place in source]}
-    sizes = picture_sizes(rows.images)
+    sizes = [picture_size(image) for image in rows.images]
     blanks = {size: blank_picture(size) for size in sizes}
     return {"true": [*rows.images], **shuffled, "blank": [blanks[size] for size in sizes]}
 
