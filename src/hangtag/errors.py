@@ -58,6 +58,10 @@ class Interrupted(RunError):
     exit_code = 130
 
 
+class ToldElsewhere(HangtagError):
+    """What is wrong is told by another process of this run."""
+
+
 class UsageError(HangtagError):
     """The command or the recipe is wrong."""
 
