@@ -103,6 +103,8 @@ def _fit(
     steps = _steps(recipe, examples, Vision(), processes, learns=True)
     checks = None if validation is None else _steps(recipe, validation, Vision(), processes, learns=False)
     found = processes.told(newest_whole(run, say) if processes.main else None)
+    if found:
+        processes.require_own_kind(found)
     with processes.main_first():
         log = Log(run.log, step_of(found) if found else 0, processes.main)
     with stages("training") as progress:
