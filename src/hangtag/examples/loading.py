@@ -137,7 +137,7 @@ def canvases_to_tiles(canvases: Sequence[torch.Tensor], side: int) -> torch.Tens
 class Failed:
     """An error for the user that arose in a worker process, to be raised where it can be told."""
 
-    error: HangtagError
+    message: str
 
 
 class _Told(Dataset[Any]):
@@ -150,7 +150,7 @@ class _Told(Dataset[Any]):
         try:
             return self.steps[step]
         except HangtagError as error:
-            return Failed(error)
+            return Failed(str(error))
 
 
 def step_loader(steps: Steps, count: int, workers: int, pin_memory: bool = False) -> DataLoader[Any]:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from hangtag.errors import RunError
+from hangtag.errors import DataError, RunError
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
@@ -222,7 +222,7 @@ class StepTrainer(Trainer):
 
 def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     if isinstance(step, Failed):
-        raise step.error
+        raise DataError(step.message)
     return step
 
 
