@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import initialization
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
@@ -133,7 +134,7 @@ class Phi3VModel(Phi3VPreTrainedModel):
         self._check_vocabulary(word_ids_BT)
         hidden_BTD: torch.Tensor = self.embed_tokens(word_ids_BT)
         if not grids:
-            return hidden_BTD
+            return hidden_BTD + vision.nothing() if isinstance(vision, FSDPModule) else hidden_BTD
         # One call of the module, from crops to features: sharded training gathers its weights for just that.
         crops = None if pixel_values is None else self.gather_crops(pixel_values, grids)
         features = vision(grids, crops, crop_features)
