@@ -314,6 +314,25 @@ def test_the_key_holds_under_adapters_of_other_parts():
     assert tower_key(adapted, processor.image_processor, torch.float32, None) == first
 
 
+def test_the_key_knows_a_quantised_layers_scales():
+    """Weights twice as large are the same 4-bit numbers, and other features."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    processor = tiny_processor()
+    model = tiny_model(processor)
+    mlp = model.model.vision_embed_tokens.img_processor.vision_model.encoder.layers[0].mlp
+    weight = mlp.fc1.weight.detach()
+    keys, packed = [], []
+    for scale in (1, 2):
+        mlp.fc1 = bitsandbytes.nn.Linear4bit(32, 128, quant_type="nf4")
+        mlp.fc1.weight = bitsandbytes.nn.Params4bit(weight * scale, requires_grad=False, quant_type="nf4")
+        mlp.fc1.to("cpu")
+        packed.append(mlp.fc1.weight.data)
+        mlp.fc1.bias = None
+        keys.append(tower_key(model, processor.image_processor, torch.float32, None))
+    assert torch.equal(*packed)
+    assert keys[0] != keys[1]
+
+
 def test_the_content_hash_is_of_the_files_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert content_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
