@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch.nn import functional
 
 from hangtag.examples.examples import IGNORED

@@ -163,8 +163,7 @@ class StepTrainer(Trainer):
         metrics = {"validation_loss": self._validation_loss(self.validation)}
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
-            rows = [self.validation.examples.rows[place] for place in chosen]
-            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), rows)
+            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), self.validation, chosen)
             metrics |= answer_metrics(self.written, self.recipe.task.template)
         self.model.train()
         self.log(metrics)
