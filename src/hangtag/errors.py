@@ -63,6 +63,10 @@ class CacheError(HangtagError):
     """The cache folder cannot be written, is full, or has lost an entry. Whatever needs it can be done without it."""
 
 
+class ToldElsewhere(HangtagError):
+    """What is wrong is told by another process of this run."""
+
+
 class UsageError(HangtagError):
     """The command or the recipe is wrong."""
 

@@ -53,28 +53,36 @@ def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = q
         UsageError: a library that the recipe needs is not installed.
         ModelError: the base model cannot be loaded.
     """
-    run = Run(Path(out))
-    started_before = _check_output(run, recipe)
-    require_libraries(recipe)
-    if run.has_model():
-        return run
-    processes = Processes()
+    run, processes = Run(Path(out)), Processes()
     if not processes.main:
         stages, say = silent, quiet
+    with processes.of_one_voice():
+        _train(recipe, run, processes, stages, say)
+    return run
+
+
+def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: Say) -> None:
+    """`train`, in this process."""
+    started_before, finished = processes.told(_state_of(run, recipe) if processes.main else (False, False))
+    require_libraries(recipe)
+    processes.require_trainable(recipe.train)
+    if finished:
+        return
     rows = read_rows(recipe)
     processor, model = load_base(recipe, rows.train)
     examples, validation, too_long = make_examples(recipe, rows, processor, model.config.max_position_embeddings)
     if processes.main and not started_before:
         _start(run, recipe, rows.rejected + too_long)
     processes.wait()
+    processes.require_shared(run)
     with stages("reading pictures") as progress:
         examples.read_ahead(os.cpu_count() or 1, progress)
-    with deferred_interrupt(say) as wish:
+    # An error in one process ends the others by SIGTERM: no wish, and nothing to be told about.
+    with deferred_interrupt(lambda line: None if processes.has_failed() else say(line)) as wish:
         # Answers may be half as long again as the longest that is learned.
         model.generation_config.max_new_tokens = math.ceil(max(examples.labels()) * 1.5) + 4
         learner = prepare(model, recipe)
         _fit(recipe, run, learner, processor, examples, validation, processes, wish, stages, say)
-    return run
 
 
 def _fit(
@@ -94,8 +102,9 @@ def _fit(
         say(str(part))
     steps = _steps(recipe, examples, Vision(), processes, learns=True)
     checks = None if validation is None else _steps(recipe, validation, Vision(), processes, learns=False)
-    found = newest_whole(run, say)
-    log = Log(run.log, step_of(found) if found else 0, processes.main)
+    found = processes.told(newest_whole(run, say) if processes.main else None)
+    with processes.main_first():
+        log = Log(run.log, step_of(found) if found else 0, processes.main)
     with stages("training") as progress:
         every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
         watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
@@ -117,6 +126,11 @@ def _steps(recipe: Recipe, examples: Examples, vision: Vision, processes: Proces
     plan = make_plan(examples, recipe, processes.number, shuffled=learns)
     augmentation = Augmentation.of(recipe.train) if learns else None
     return Steps(examples, plan, vision, augmentation, recipe.train.seed, processes.index)
+
+
+def _state_of(run: Run, recipe: Recipe) -> tuple[bool, bool]:
+    """Whether `run` was begun before, and whether it is finished; raises as `_check_output`."""
+    return _check_output(run, recipe), run.has_model()
 
 
 def _check_output(run: Run, recipe: Recipe) -> bool:

@@ -72,8 +72,15 @@ class StepTrainer(Trainer):
         self.control: TrainerControl
         self.state: TrainerState
         self.optimizer: torch.optim.Optimizer | None
-        super().__init__(model=model, args=arguments(recipe, run, steps.plan.steps), callbacks=callbacks)
+        settings = arguments(recipe, run, steps.plan.steps, processes.on_cpu)
+        super().__init__(model=model, args=settings, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer, but CPUs shard too."""
+        super().create_accelerator_and_postprocess()
+        self.processes.shard_on_cpu(self.accelerator)
+        self.is_fsdp_enabled = self.processes.sharded
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +117,8 @@ class StepTrainer(Trainer):
         passes, labels, counted = inputs["passes"], inputs["labels"], 0
         total = torch.zeros((), device=self.args.device)
         for number, each in enumerate(passes):
-            waits = number < len(passes) - 1
+            # Sharded, a pass's gradients are moved at once: whole ones would take the memory that sharding saves.
+            waits = number < len(passes) - 1 and not self.is_fsdp_enabled
             with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
                 with self.compute_loss_context_manager():
                     summed, count = answer_loss(model, self._moved(each), self.recipe.train.label_smoothing)
@@ -121,7 +129,7 @@ class StepTrainer(Trainer):
         assert self.processes.number > 1 or counted == labels, f"{counted} labels were learned, not {labels}"
         self.tokens = inputs["tokens"]
         if inputs["pictures"] == any(self.steps.plan.pictured):
-            self.check_gradients(self.model.named_parameters())
+            self.check_gradients(self.model.named_parameters(), self.processes.any)
         return total
 
     def _moved(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -165,6 +173,7 @@ class StepTrainer(Trainer):
         if chosen:
             self.written = write_answers(Tagger(self.model, self.processor, self.recipe), self.validation, chosen)
             metrics |= answer_metrics(self.written, self.recipe.task.template)
+        metrics = self.processes.told(metrics)  # what they decide by must be one and the same
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -235,11 +244,15 @@ def _check_loss(loss: float, step: int) -> None:
         raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
 
 
-def arguments(recipe: Recipe, run: Run, steps_per_epoch: int) -> TrainingArguments:
-    """The Trainer's settings; when to validate and to save is decided in `watch`."""
+def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = False) -> TrainingArguments:
+    """The Trainer's settings; when to validate and to save is decided in `watch`.
+
+    Args:
+        on_cpu: leave accelerators alone.
+    """
     settings = recipe.train
     steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=1,
@@ -256,4 +269,9 @@ def arguments(recipe: Recipe, run: Run, steps_per_epoch: int) -> TrainingArgumen
         disable_tqdm=True,
         remove_unused_columns=False,
         seed=settings.seed,
+        use_cpu=on_cpu,
+        ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
+        ddp_broadcast_buffers=False,  # none of them changes
     )
+    made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
+    return made

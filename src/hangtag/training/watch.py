@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hangtag.progress import Progress
@@ -53,7 +52,7 @@ class Watch(TrainerCallback):
         due = state.global_step % self.every == 0 or state.global_step == state.max_steps
         control.should_evaluate = due and self.validates
         control.should_save = due
-        if self._asked(args) and state.global_step < state.max_steps:
+        if self._asked() and state.global_step < state.max_steps:
             self.interrupted = control.should_save = control.should_training_stop = True
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -73,10 +72,6 @@ class Watch(TrainerCallback):
         if "loss" in record:
             self.note = f"loss {record['loss']:.3f}"
 
-    def _asked(self, args: TrainingArguments) -> bool:
+    def _asked(self) -> bool:
         """Whether any process was asked to stop: all must stop at the same step."""
-        if self.processes.number == 1:
-            return self.wish.asked
-        asked = torch.tensor(int(self.wish.asked), device=args.device)
-        torch.distributed.all_reduce(asked)
-        return bool(asked)
+        return self.processes.any([self.wish.asked])[0]
