@@ -60,7 +60,7 @@ def prepare(model: PreTrainedModel, recipe: Recipe) -> Trainable:
     settings, config = recipe.train, model.config
     assert isinstance(config, Phi3VConfig)
     rates = settings.part_rates()
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("packed")
     if settings.checkpointing:
         _keep_layer_inputs_only(model)
     if settings.method == "full":

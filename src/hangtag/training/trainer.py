@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from hangtag.errors import RunError
+from hangtag.errors import DataError, RunError
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
@@ -171,8 +171,7 @@ class StepTrainer(Trainer):
         metrics = {"validation_loss": self._validation_loss(self.validation)}
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
-            rows = [self.validation.examples.rows[place] for place in chosen]
-            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), rows)
+            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), self.validation, chosen)
             metrics |= answer_metrics(self.written, self.recipe.task.template)
         metrics = self.processes.told(metrics)  # what they decide by must be one and the same
         self.model.train()
@@ -231,7 +230,7 @@ class StepTrainer(Trainer):
 
 def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     if isinstance(step, Failed):
-        raise step.error
+        raise DataError(step.message)
     return step
 
 

@@ -15,8 +15,10 @@ import numpy as np
 
 from hangtag.answer import Template, Value
 from hangtag.evaluation.metrics import field_rows
-from hangtag.examples.rows import UsableRow
+from hangtag.examples.loading import Steps
 from hangtag.prediction.tagger import Tagger
+
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ def spread(count: int, most: int) -> list[int]:
     return [count * number // most for number in range(most)] if count > most else list(range(count))
 
 
-def write_answers(tagger: Tagger, rows: Sequence[UsableRow]) -> list[Written]:
-    """The model's answers for some rows, with their scores."""
-    template = tagger.recipe.task.template
-    texts = tagger.answers([row.pictures for row in rows])
+def write_answers(tagger: Tagger, steps: Steps, chosen: Sequence[int]) -> list[Written]:
+    """The model's answers for the rows chosen, with their scores."""
+    template, texts = tagger.recipe.task.template, []
+    rows = [steps.examples.rows[place] for place in chosen]
+    for start in range(0, len(chosen), AT_ONCE):
+        inputs = steps.prompts(chosen[start : start + AT_ONCE])
+        texts += tagger.write({name: each.to(tagger.model.device) for name, each in inputs.items()})
     answers = [None if text is None else template.read(text) for text in texts]
     scores = answer_scores(template, [row.values for row in rows], answers)
     return [
