@@ -130,10 +130,13 @@ class Processes:
                 "--out must lie in a folder that all machines share"
             )
 
-    def require_trainable(self, settings: Train) -> None:
+    def prepare_for(self, settings: Train) -> None:
         """Raise a UsageError where the recipe asks for what sharded weights do not allow."""
         if not self.sharded:
             return
+        if settings.vision_cache and not settings.part_rates()["clip"]:
+            # The launcher's default loads weights in the first process alone; here each encodes pictures beforehand.
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
         problems = {
             'optimizer = "muon"': settings.optimizer == "muon",
             'optimizer = "adamw_8bit"': settings.optimizer == "adamw_8bit",
@@ -147,7 +150,7 @@ class Processes:
                 )
 
     def require_own_kind(self, checkpoint: Path) -> None:
-        """Raise a RunError where a checkpoint holds sharded weights and this launch whole ones, or the other way round."""
+        """Raise a RunError where a checkpoint holds sharded weights and this launch whole ones, or the reverse."""
         sharded = any(checkpoint.glob("pytorch_model_fsdp*"))
         if sharded != self.sharded:
             kinds = {True: "with FSDP2 (accelerate launch --use_fsdp --fsdp_version 2)", False: "without FSDP2"}

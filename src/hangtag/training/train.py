@@ -65,7 +65,7 @@ def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: 
     """`train`, in this process."""
     started_before, finished = processes.told(_state_of(run, recipe) if processes.main else (False, False))
     require_libraries(recipe)
-    processes.require_trainable(recipe.train)
+    processes.prepare_for(recipe.train)
     if finished:
         return
     rows = read_rows(recipe)

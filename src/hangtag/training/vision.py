@@ -62,7 +62,14 @@ def make_vision(
         encode = _encoder(model, processes.state.device, dtype)
         sources = {key: picture for picture, key in keys.items()}
         fill(
-            cache, sources, processor.image_processor, encode, CROPS_AT_ONCE, progress, processes.index, processes.number
+            cache,
+            sources,
+            processor.image_processor,
+            encode,
+            CROPS_AT_ONCE,
+            progress,
+            processes.index,
+            processes.number,
         )
     processes.wait()
     return Vision(cache, keys)
@@ -109,4 +116,3 @@ def _encoder(
         return features
 
     return encode
-
