@@ -103,7 +103,7 @@ class GradientCheck:
                 "freeze their part with train.rates, or report a bug"
             )
         self.waiting -= {part_of(name) for name, each in learning if each.grad is not None and bool(each.grad.any())}
-        if self.waiting and self.seen == self.PATIENCE:
+        if self.waiting and self.seen >= self.PATIENCE:
             raise RunError(
                 f"{' and '.join(sorted(self.waiting))} should learn, but every gradient of it was zero in "
                 f"{self.seen} steps; the pictures do not reach the answer, or the model's weights are zero"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -17,3 +22,10 @@ class Processes:
     def wait(self) -> None:
         """Until all processes have come here."""
         self.state.wait_for_everyone()
+
+    def agreed(self, decided: T) -> T:
+        """What the first process decided, in all of them."""
+        if self.number == 1:
+            return decided
+        told: list[T] = broadcast_object_list([decided])
+        return told[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,15 @@ from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
-from hangtag.training.checkpoints import checkpoint_at, partial_folder, prune, publish
+from hangtag.training.checkpoints import (
+    checkpoint_at,
+    damage,
+    partial_folder,
+    prune,
+    publish,
+    remove_partial,
+    step_of,
+)
 from hangtag.training.environment import precision
 from hangtag.training.log import Log
 from hangtag.training.loss import answer_loss
@@ -35,6 +42,9 @@ from hangtag.training.optimizers import make_optimizer
 from hangtag.training.parts import GradientCheck
 from hangtag.training.processes import Processes
 from hangtag.training.validation import Written, answer_metrics, spread, write_answers
+
+# Numbers that must be finite for a step to be kept.
+CHECKED = {"loss": "loss", "grad_norm": "gradient's norm", "validation_loss": "validation loss"}
 
 
 class StepTrainer(Trainer):
@@ -147,8 +157,9 @@ class StepTrainer(Trainer):
         """
         step = self.state.global_step
         self.state.epoch = round(step / self.steps.plan.steps, 4)
+        for name in logs.keys() & CHECKED:
+            _check_number(name, logs[name], step)
         if "loss" in logs:
-            _check_loss(logs["loss"], step)
             now = time.monotonic()
             logs["tokens"] = self.tokens
             logs["wait"] = round(self.waited / max(now - self.since, 1e-9), 4)
@@ -191,26 +202,41 @@ class StepTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Let the Trainer write into a hidden folder, then name it: a checkpoint is whole or not there."""
         if self.processes.main:
-            shutil.rmtree(partial_folder(self.run), ignore_errors=True)
+            remove_partial(self.run)
         self.processes.wait()
         super()._save_checkpoint(model, trial)
         self.processes.wait()
         if self.processes.main:
             step = self.state.global_step
-            publish(self.run, partial_folder(self.run) / f"checkpoint-{step}", step)
-            best = self.run_log.best_step(self.recipe.train)
-            prune(self.run, self.recipe.train.keep_checkpoints, [] if best is None else [best])
+            written = partial_folder(self.run) / f"checkpoint-{step}"
+            self.run_log.keep(written)
+            publish(self.run, written, step)
+            prune(self.run, self.recipe.train, self.run_log.records)
         self.processes.wait()
 
-    def load_weights(self, checkpoint: Path) -> None:
-        """Put a checkpoint's weights into the model."""
-        self._load_from_checkpoint(str(checkpoint), self.model)
+    def goes_on_from(self, checkpoint: Path) -> None:
+        """Take no step more where patience had run out at this checkpoint, nor forgive what it had seen enough of."""
+        if self.run_log.is_over(self.recipe.train):
+            self.args.max_steps = step_of(checkpoint)
+        self.check_gradients.seen = step_of(checkpoint)
 
     def load_best(self) -> None:
-        """Put the best validated weights into the model, where the recipe asks for them."""
+        """Put the best validated weights into the model, where the recipe asks for them.
+
+        Raises:
+            RunError: they are no longer as they were written.
+        """
         best = self.run_log.best_step(self.recipe.train)
-        if best is not None and best != self.state.global_step:
-            self.load_weights(checkpoint_at(self.run, best))
+        if best is None or best == self.state.global_step:
+            return
+        checkpoint = checkpoint_at(self.run, best)
+        problem = self.processes.agreed(damage(checkpoint) if self.processes.main else None)
+        if problem:
+            raise RunError(
+                f"the best checkpoint, {checkpoint}, is damaged ({problem}); "
+                "run the same command again: it goes on from an older one"
+            )
+        self._load_from_checkpoint(str(checkpoint), self.model)
 
     def whole_state(self) -> dict[str, torch.Tensor] | None:
         """All weights on the first process where they are sharded, None where the model has them itself."""
@@ -226,13 +252,19 @@ def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     return step
 
 
-def _check_loss(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
+def _check_number(name: str, value: float, step: int) -> None:
+    """Raises a RunError where training has gone wrong; nothing of this step is kept."""
+    if not math.isfinite(value) and step == 1:
         raise RunError(
-            f'the loss is {loss} at step {step}; lower train.learning_rate, or set train.precision = "float32", '
-            "and start again in a new --out"
+            f"the {CHECKED[name]} is {value} at the first step: model.base's weights are damaged, or too large for "
+            'train.precision; try "float32", in a new --out'
         )
-    if loss == 0:
+    if not math.isfinite(value):
+        raise RunError(
+            f"the {CHECKED[name]} is {value} at step {step}; lower train.learning_rate, or set train.precision = "
+            '"float32", and start again in a new --out'
+        )
+    if name == "loss" and value == 0:
         raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
 
 
