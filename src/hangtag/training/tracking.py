@@ -56,10 +56,10 @@ class Guard:
             return None
         try:
             return work(*arguments, **named)
-        except Exception as error:  # a tracker may fail in any way, and none of them concerns the training
+        except (Exception, SystemExit) as error:  # wandb exits where its process failed; training does not
             self.on = False
             self.say(f"{self.tracker.name} failed and is off from here on; training goes on: {first_line(error)}")
-            with suppress(Exception):
+            with suppress(Exception, SystemExit):
                 self.tracker.abandon()
             return None
 

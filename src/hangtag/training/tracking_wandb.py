@@ -83,11 +83,12 @@ class WandbTracker:
         if self.offline:
             return None
         try:
-            if not wandb.login(prompt=False):
+            if not wandb.login(prompt=False, verify=False):
                 raise wandb.errors.AuthenticationError("there is no key, which `wandb login` asks for once")
             run = self._init("online")
         except wandb.errors.Error as error:
             self.offline = True
+            wandb.teardown()  # its process would refuse a second run of this id
             self.say(f"Weights & Biases cannot be reached, so the run is kept offline: {first_line(error)}")
             return None
         self.say(f"Weights & Biases: {run.url}")
@@ -144,13 +145,23 @@ class WandbTracker:
                 # As it lies there, without the copy that wandb makes of files that may yet change.
                 artifact.add_dir(str(model_folder), policy="immutable", skip_cache=True)
                 self.run.log_artifact(artifact, aliases=["best"])
-        self.run.finish()
+        self._close(0)
         if self.offline:
             self.say(f"Weights & Biases: kept in {self.folder}; `wandb sync {self.folder}/offline-run-*` sends it")
 
     def abandon(self) -> None:
         if self.run is not None:
-            self.run.finish(exit_code=1)
+            self._close(1)
+
+    def _close(self, exit_code: int) -> None:
+        """End the run and wandb's process, which writes the last of the run's file only then."""
+        import wandb
+
+        assert self.run is not None
+        try:
+            self.run.finish(exit_code=exit_code)
+        finally:
+            wandb.teardown()
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:
