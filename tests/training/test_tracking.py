@@ -247,7 +247,7 @@ def test_the_model_is_an_artifact_where_asked(tracked):
 
 
 def test_an_interrupted_training_goes_on_in_the_same_run(tracked):
-    first, last = tracked.starts
+    _, last = tracked.starts
     ids = {each.run.run_id for start in tracked.starts for each in records(start) if each.HasField("run")}
     assert len(ids) == 1
     steps = [row["_step"] for start in tracked.starts for row in history(start)]
