@@ -64,7 +64,9 @@ class Log:
     def final_metrics(self, settings: Train) -> dict[str, float]:
         """What the last validation measured of the model that is kept, and the last training loss."""
         kept = self.best_step(settings)
-        validated = [each for each in self.records if "validation_loss" in each and each["step"] == (kept or each["step"])]
+        validated = [
+            each for each in self.records if "validation_loss" in each and each["step"] == (kept or each["step"])
+        ]
         losses = [each["loss"] for each in self.records if "loss" in each]
         found = {"step": validated[-1]["step"]} if validated else {}
         found |= {name: validated[-1][name] for name in MEASURED if validated and name in validated[-1]}

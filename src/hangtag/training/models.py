@@ -22,7 +22,7 @@ from hangtag.training.environment import precision
 from hangtag.training.nano import nano_model, nano_processor
 from hangtag.training.parts import freeze
 
-Trainable: TypeAlias = PreTrainedModel | PeftModel  # noqa: UP040
+Trainable: TypeAlias = PreTrainedModel | PeftModel
 
 
 def load_base(recipe: Recipe, rows: Sequence[UsableRow]) -> tuple[Phi3VProcessor, PreTrainedModel]:
