@@ -233,8 +233,9 @@ def test_the_table_shows_pictures_with_true_and_written_tags(tracked):
         [False, False],
     ]
     (stored,) = (each for each in artifacts(last) if each.type == "run_table")
-    pictures = [Image.open(io.BytesIO(path.read_bytes())) for name, path in manifest(stored).items() if name.endswith(".jpg")]
-    assert all(path.is_relative_to(tracked.run.path) for path in manifest(stored).values())
+    files = manifest(stored)
+    assert all(path.is_relative_to(tracked.run.path) for path in files.values())
+    pictures = [Image.open(io.BytesIO(path.read_bytes())) for name, path in files.items() if name.endswith(".jpg")]
     colours = {picture.size: numpy.asarray(picture).mean((0, 1)) for picture in pictures}
     assert set(colours) == {(256, 64), (90, 120)}
     numpy.testing.assert_allclose(colours[256, 64], (200, 30, 10), atol=2)
