@@ -12,10 +12,12 @@ FLOORS = [
     {"errors", "files", "progress"},
     {"phi3v", "recipe", "answer", "cost", "memory"},
     {"catalogue", "examples"},
-    {"training", "prediction", "evaluation"},
+    {"prediction", "evaluation"},
+    {"training"},
     {"report"},
     {"demo"},
     {"cli", "terminal"},
+    {"__main__"},
 ]
 # Inside a floor these may be known: recipe checks its template, memory reckons a recipe, examples are made of rows.
 NEIGHBOURS = {

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,9 @@ class Demo:
     seconds: dict[str, float]
 
 
-def run_demo(out: Path, rows: int, seed: int, settings: Sequence[str], stages: Stages) -> Demo:
+def run_demo(
+    out: Path, rows: int, seed: int, settings: Sequence[str], stages: Stages, say: Callable[[str], None]
+) -> Demo:
     """Invent `rows` products beside `out`, train nano on them in `out`, score the test split.
 
     What an earlier, interrupted demo left whole is used again.
@@ -53,7 +55,7 @@ def run_demo(out: Path, rows: int, seed: int, settings: Sequence[str], stages: S
     from hangtag.training.train import train
 
     started = time.monotonic()
-    train(recipe, out, stages)
+    train(recipe, out, stages, say)
     seconds["train"] = time.monotonic() - started
     started = time.monotonic()
     table, report = assess(out, None, "test", stages)

@@ -6,6 +6,7 @@ Everything is written under a temporary name in the same folder and then renamed
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -106,6 +107,30 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftovers(path: str | Path) -> None:
+    """Remove what processes that were killed while they wrote the file or folder `path` left beside it."""
+    path = Path(path).absolute()
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
+        process = leftover.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if not process.isdecimal() or _lives(int(process)):
+            continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number, on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @dataclass(frozen=True)
 class Run:
     """Where everything of a run folder lies. Nothing is created by asking."""
@@ -143,6 +168,14 @@ class Run:
     def evaluation(self, split: str) -> Path:
         return self.path / "evaluation" / split
 
+    def has_adapter(self) -> bool:
+        """Whether the trained model is an adapter on a base that lies elsewhere."""
+        return (self.model / "adapter_config.json").is_file()
+
+    def has_model(self) -> bool:
+        """Whether training has finished: a model folder is there, and it appears whole."""
+        return (self.model / "config.json").is_file() or self.has_adapter()
+
     def require_model(self) -> Run:
         """Return self where a trained model lies in the folder.
 
@@ -155,7 +188,7 @@ class Run:
             )
         if not self.recipe.is_file():
             raise RunError(f"{self.path} is no run folder: it has no recipe.toml; train one with `hangtag train`")
-        if not (self.model / "config.json").is_file():
+        if not self.has_model():
             raise RunError(
                 f"{self.path} has no trained model yet; finish it with `hangtag train {self.recipe} --out {self.path}`"
             )

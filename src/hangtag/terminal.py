@@ -34,6 +34,11 @@ def say(what: Any) -> None:
     console.print(Text(what) if isinstance(what, str) else what, soft_wrap=isinstance(what, str))
 
 
+def note(line: str) -> None:
+    """Print a line about how the work goes on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def terminal_stages(title: str) -> Iterator[Progress]:
     """One stage's progress on stderr, with time left."""

@@ -38,6 +38,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 _OTHER_CONTENT = {
     b"<!doctype html": "a web page",
     b"<html": "a web page",
@@ -62,6 +68,10 @@ class PictureRefused(ImageError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[PictureRefused], tuple[str, str]]:
+        """So that it comes whole out of another process."""
+        return type(self), (self.reason, str(self))
 
 
 class Sketch(NamedTuple):
@@ -88,6 +98,19 @@ def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Im
     data, name = _bytes(source), _name(source)
     with _opened(data, name, max_pixels) as image:
         return _decoded(image, data, name, max_pixels)
+
+
+def picture_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels as `read_picture` would give them, from the file's head alone.
+
+    Raises:
+        PictureRefused: an ImageError; the file is missing, is no picture or is larger than can be decoded.
+    """
+    if not path.is_file():
+        raise PictureRefused("missing", f"{path} is missing; give the path of a picture")
+    with _opened(path, str(path), max_pixels) as image:
+        width, height = image.size
+        return (height, width) if _turn(image) in _SIDEWAYS else (width, height)
 
 
 def encode_picture(image: Image.Image, max_side: int = MAX_SIDE) -> bytes:
@@ -166,20 +189,22 @@ def _bytes(source: str | Path | bytes) -> bytes:
 
 
 @contextmanager
-def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(data: bytes | Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """The picture, not yet decoded; whatever is wrong with it, then or later, is a PictureRefused."""
-    if not data:
+    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if not size:
         raise PictureRefused("empty", f"{name} is empty; fetch or save the picture again")
-    if len(data) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise PictureRefused("too-large", f"{name} has more than {MAX_BYTES:,} bytes; save it smaller")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as image:
             _check_size(image, name, max_pixels)
             yield image
     except PictureRefused:
         raise
     except UnidentifiedImageError:
-        raise PictureRefused("not-a-picture", f"{name} {_what_else(data)}; {', '.join(FORMATS)} are read") from None
+        what = _what_else(data if isinstance(data, bytes) else data.read_bytes()[:1000])
+        raise PictureRefused("not-a-picture", f"{name} {what}; {', '.join(FORMATS)} are read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise PictureRefused("too-large", f"{name} has more pixels than can be decoded; save it smaller") from None
     except Exception as error:  # on damaged files Pillow's decoders raise almost anything
@@ -218,11 +243,15 @@ def _verify(data: bytes) -> None:
 
 def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
     """Turn `rgb` as the metadata of `image` says; unreadable metadata says nothing."""
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # metadata are parsed as loosely as they are written
-        turn = None
+    turn = _turn(image)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # metadata are parsed as loosely as they are written
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -23,10 +23,10 @@ def demo(
 ) -> None:
     """Go the whole way on an invented catalogue with the nano model: invent, train, evaluate, report."""
     from hangtag.demo import run_demo
-    from hangtag.terminal import hush_transformers, say, terminal_stages
+    from hangtag.terminal import hush_transformers, note, say, terminal_stages
 
     hush_transformers()
-    done = run_demo(out, rows, seed, set_ or [], terminal_stages)
+    done = run_demo(out, rows, seed, set_ or [], terminal_stages, note)
     say(done.table)
     say("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in done.seconds.items()))
     say(f"report: {done.report}")
@@ -44,14 +44,17 @@ def train(
 ) -> None:
     """Fine-tune as a recipe says; run again after an interruption, it goes on."""
     from hangtag.recipe import load_recipe
-    from hangtag.terminal import hush_transformers, say, terminal_stages
+    from hangtag.terminal import hush_transformers, note, say, terminal_stages
 
     checked = load_recipe(recipe, set_ or [])
     folder = out or Path("runs") / Path(recipe).stem
+    from hangtag.training.processes import is_first
     from hangtag.training.train import train as train_recipe
 
     hush_transformers()
-    run = train_recipe(checked, folder, terminal_stages)
+    run = train_recipe(checked, folder, terminal_stages, note)
+    if not is_first():
+        return
     if _lines(run.rejected) > 1:
         say(f"{_lines(run.rejected) - 1} rows could not be used, see {run.rejected}")
     say(f"model in {run.model}; next: hangtag evaluate {run.path}")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hangtag.answer import Kind
-from hangtag.errors import ImageError
 from hangtag.evaluation.bootstrap import Column, percentiles
 from hangtag.evaluation.metrics import MAIN_METRIC
 
 GREY = (128, 128, 128)
-_ORIENTATION = 0x0112
 
 
 def derangement(files: Sequence[str], seed: int) -> NDArray[np.int64] | None:
@@ -36,23 +33,6 @@ def derangement(files: Sequence[str], seed: int) -> NDArray[np.int64] | None:
     source = np.empty(len(files), np.int64)
     source[order] = np.roll(order, -largest)
     return source
-
-
-def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Width and height in pixels as shown (EXIF turns heeded), read from the files' heads.
-
-    Raises:
-        ImageError: a file is missing or is no picture.
-    """
-    sizes = []
-    for path in paths:
-        try:
-            with Image.open(path) as picture:
-                turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-                sizes.append(picture.size[::-1] if turned else picture.size)
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ImageError(f"{path} cannot be read as a picture: {error}; mend the file or drop its row") from None
-    return sizes
 
 
 def blank_picture(size: tuple[int, int]) -> Image.Image:

@@ -1,1 +1,1 @@
-"""Rows and pictures to what the model is trained on: ids, labels and pixels."""
+"""Rows and pictures to what the model is trained on: ids, labels and pixels, packed into passes."""

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from torch import nn
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 from transformers.utils import cached_file
 
 from hangtag.errors import ModelError, first_line, first_names
@@ -201,6 +202,20 @@ def merge_adapter(adapted: PeftModel) -> Phi3VForCausalLM:
     return merged.requires_grad_(True)
 
 
+def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """How `from_pretrained` is to quantise the decoder's layers for QLoRA (Dettmers et al. 2023, arXiv 2305.14314).
+
+    NF4 with double quantisation, computed in `dtype`. CLIP, the projector and `lm_head` stay as they are.
+    """
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["vision_embed_tokens", "lm_head"],
+    )
+
+
 def _refuse_missed(expected: dict[str, list[str]], carrying: set[str]) -> None:
     problems = []
     for part, names in expected.items():
@@ -247,5 +262,5 @@ def _phi3v(model: nn.Module) -> Phi3VForCausalLM:
     return inner
 
 
-__all__ = ["AdaptedLayers", "adaptable_layers", "adapted_layers", "add_lora", "load_adapter", "lora_config",
-           "merge_adapter"]  # fmt: skip
+__all__ = ["AdaptedLayers", "adaptable_layers", "adapted_layers", "add_lora", "four_bits", "load_adapter",
+           "lora_config", "merge_adapter"]  # fmt: skip

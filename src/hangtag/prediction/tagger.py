@@ -7,28 +7,32 @@ within the length limit is no answer: half a price is not a price.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
 
 from hangtag.answer import Value
 from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import ImageError, RunError, first_line
-from hangtag.examples.examples import chat_prompt
+from hangtag.examples.chat import Chat
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
+from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.progress import Progress
 from hangtag.recipe import Recipe, load_recipe
 
 Picture = str | Path | Image.Image
+Shown = Picture | Sequence[Picture]
 
 
 @dataclass(frozen=True)
@@ -41,20 +45,25 @@ class Tag:
 
 
 class Tagger:
-    """Turns pictures into tags. Make one with `load(run)`."""
+    """Turns pictures into tags. Make one with `load(run)`.
 
-    def __init__(self, model: PreTrainedModel, processor: Phi3VProcessor, recipe: Recipe, batch_size: int = 64) -> None:
+    What is shown for one tag is a picture, or a sequence of them where the recipe's rows have several, or none.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel | PeftModel, processor: Phi3VProcessor, recipe: Recipe, batch_size: int = 64
+    ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.recipe = recipe
         self.batch_size = batch_size
-        self.prompt = chat_prompt(recipe.task.prompt)
+        self.chat = Chat.of(recipe.task)
 
-    def tags(self, pictures: Sequence[Picture], progress: Progress | None = None) -> list[Tag]:
+    def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
         """A tag for each picture; one that cannot be read has an `error` and ends nothing."""
         tags: list[Tag] = []
         for batch in self._batches(pictures):
-            readable = [each for each in batch if isinstance(each, Image.Image)]
+            readable = [each for each in batch if not isinstance(each, ImageError)]
             answers = iter(self._generate(readable) if readable else [])
             for each in batch:
                 tags.append(Tag(None, None, str(each)) if isinstance(each, ImageError) else self._tag(next(answers)))
@@ -62,7 +71,7 @@ class Tagger:
                 progress(len(tags), len(pictures))
         return tags
 
-    def answers(self, images: Sequence[Picture], progress: Progress | None = None) -> list[str | None]:
+    def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
         """The raw text written for each picture, None where it did not end.
 
         Raises:
@@ -70,44 +79,55 @@ class Tagger:
         """
         texts: list[str | None] = []
         for batch in self._batches(images):
-            for each in batch:
-                if isinstance(each, ImageError):
-                    raise each
-            texts += self._generate([each for each in batch if isinstance(each, Image.Image)])
+            texts += self._generate(_readable(batch))
             if progress:
                 progress(len(texts), len(images))
         return texts
 
-    def features(self, images: Sequence[Picture]) -> NDArray[np.float32]:
-        """The mean of each picture's projected vision features: float32 [pictures, hidden]."""
-        rows = []
+    def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
+        """The mean of the projected vision features of what is shown: float32 [rows, hidden]; zeros for no picture."""
+        base: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        vision, rows = base.model.vision_embed_tokens, []
         for batch in self._batches(images):
-            for each in batch:
-                if isinstance(each, ImageError):
-                    raise each
-            inputs = self.processor.image_processor(list(batch), return_tensors="pt")
-            with torch.inference_mode():
-                vision = self.model.model.vision_embed_tokens
-                grids = vision.grids(inputs["image_sizes"])
-                pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
-                features = vision(grids, vision.gather_crops(pixels, grids))
-            counts = [vision.num_tokens(*grid) for grid in grids]
-            rows += [each.float().mean(0).cpu().numpy() for each in features.split(counts)]
+            readable = _readable(batch)
+            pictures = [each for row in readable for each in row]
+            means = iter(self._picture_means(vision, pictures) if pictures else [])
+            for row in readable:
+                mine = [next(means) for _ in row]
+                rows.append(np.mean(mine, 0) if mine else np.zeros(base.config.hidden_size, np.float32))
         return np.stack(rows)
 
-    def _batches(self, pictures: Sequence[Picture]) -> Iterator[list[Image.Image | ImageError]]:
-        """Pictures decoded ahead of the model, batch by batch; an unreadable one comes as its error."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(pictures), self.batch_size):
-                yield list(pool.map(_read, pictures[start : start + self.batch_size]))
+    def _picture_means(self, vision: Any, pictures: list[Image.Image]) -> list[NDArray[np.float32]]:
+        inputs = self.processor.image_processor(pictures, return_tensors="pt")
+        with torch.inference_mode():
+            grids = vision.grids(inputs["image_sizes"])
+            pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
+            features = vision(grids, vision.gather_crops(pixels, grids))
+        counts = [vision.num_tokens(*grid) for grid in grids]
+        return [each.float().mean(0).cpu().numpy() for each in features.split(counts)]
 
-    def _generate(self, images: list[Image.Image]) -> list[str | None]:
+    def _batches(self, shown: Sequence[Shown]) -> Iterator[list[list[Image.Image] | ImageError]]:
+        """Pictures decoded ahead of the model, batch by batch; what cannot be read comes as its error."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(shown), self.batch_size):
+                yield list(pool.map(_read, shown[start : start + self.batch_size]))
+
+    def _generate(self, images: list[list[Image.Image]]) -> list[str | None]:
         tokenizer = self.processor.tokenizer
         tokenizer.padding_side = "left"
-        inputs = self.processor(
-            text=[self.prompt] * len(images), images=[[each] for each in images], padding=True, return_tensors="pt"
-        ).to(self.model.device)
-        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        prompts = [self.chat.prompt(len(each)) for each in images]
+        pictures = images if any(images) else None
+        inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
+        if pictures:
+            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        return self.write(inputs)
+
+    def write(self, inputs: Mapping[str, torch.Tensor]) -> list[str | None]:
+        """The raw text written after each of some prompts, padded on the left; None where it did not end.
+
+        Args:
+            inputs: of `generate`, on the model's device.
+        """
         with torch.inference_mode():
             ids_BT = self.model.generate(**inputs, do_sample=False)
         new_BT = ids_BT[:, inputs["input_ids"].shape[1] :].tolist()
@@ -131,13 +151,20 @@ def _as_list(value: int | list[int] | None) -> list[int]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _read(picture: Picture) -> Image.Image | ImageError:
-    if isinstance(picture, Image.Image):
-        return picture
+def _read(shown: Shown) -> list[Image.Image] | ImageError:
+    pictures = [shown] if isinstance(shown, str | Path | Image.Image) else shown
     try:
-        return read_picture(Path(picture))
+        return [each if isinstance(each, Image.Image) else read_picture(Path(each)) for each in pictures]
     except ImageError as error:
         return error
+
+
+def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Image.Image]]:
+    """Raises the first ImageError of a batch."""
+    for each in batch:
+        if isinstance(each, ImageError):
+            raise each
+    return [each for each in batch if not isinstance(each, ImageError)]
 
 
 def load(run: str | Path, batch_size: int = 64) -> Tagger:
@@ -149,11 +176,19 @@ def load(run: str | Path, batch_size: int = 64) -> Tagger:
     folder = Run(Path(run)).require_model()
     recipe = load_recipe(folder.recipe)
     cuda = torch.cuda.is_available()
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+    if recipe.train.method == "qlora":
+        options["quantization_config"] = four_bits(options["dtype"])
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder.model, dtype=torch.bfloat16 if cuda else torch.float32
-        )
+        if folder.has_adapter():
+            model = load_adapter(folder.model, recipe.model.base, **options)
+            model.generation_config = model.get_base_model().generation_config = GenerationConfig.from_pretrained(
+                folder.model
+            )
+        else:
+            model = AutoModelForImageTextToText.from_pretrained(folder.model, **options)
         processor = AutoProcessor.from_pretrained(folder.model)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
-    return Tagger(model.to("cuda") if cuda else model, processor, recipe, batch_size)
+    on_device = cuda and recipe.train.method != "qlora"  # a quantised base is put there as it is loaded
+    return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size)

@@ -1,1 +1,1 @@
-"""Supervised fine-tuning on transformers' Trainer."""
+"""Fine-tuning on transformers' Trainer: a recipe to a run folder with a trained model."""

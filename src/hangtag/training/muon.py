@@ -13,11 +13,13 @@ A fused matrix (q, k, v; gate, up) is treated as the matrices it is made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+
+from hangtag.training.parts import part_of
 
 FUSED = {"qkv_proj": 3, "gate_up_proj": 2}
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -39,25 +41,30 @@ def orthogonalised(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return each.mT if tall else each
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Layer matrices for Muon, by shape and number of fused parts; the rest for AdamW, without decay.
+def muon_groups(model: nn.Module, weight_decay: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Layer matrices for Muon, by shape, number of fused parts and rate; the rest for AdamW, without decay.
 
     Embeddings, `lm_head`, convolutions, norms, biases and separators are AdamW's.
+
+    Args:
+        rates: of each part (see `parts`).
     """
-    matrices: dict[tuple[torch.Size, int], list[nn.Parameter]] = {}
-    others = []
+    matrices: dict[tuple[torch.Size, int, float], list[nn.Parameter]] = {}
+    others: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
+        rate = rates[part_of(name)]
         if parameter.ndim == 2 and ("layers." in name or "img_projection" in name):
             parts = next((number for key, number in FUSED.items() if key in name), 1)
-            matrices.setdefault((parameter.shape, parts), []).append(parameter)
+            matrices.setdefault((parameter.shape, parts, rate), []).append(parameter)
         else:
-            others.append(parameter)
+            others.setdefault(rate, []).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": each, "parts": parts, "weight_decay": weight_decay} for (_, parts), each in matrices.items()
+        {"params": each, "parts": parts, "lr": rate, "weight_decay": weight_decay}
+        for (_, parts, rate), each in matrices.items()
     ]
-    return [*groups, {"params": others, "parts": 0, "weight_decay": 0.0}]
+    return groups + [{"params": each, "parts": 0, "lr": rate, "weight_decay": 0.0} for rate, each in others.items()]
 
 
 class Muon(torch.optim.Optimizer):

@@ -2,140 +2,151 @@
 
 from __future__ import annotations
 
-import importlib.util
+import math
 import os
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
-
-from hangtag.catalogue.store import REJECTED_COLUMNS, csv_text, open_catalogue
-from hangtag.errors import ModelError, OutputNotEmpty, RunError, TableError, UsageError, first_line
-from hangtag.examples.examples import Examples, UsableRow, chat_prompt, usable_rows
-from hangtag.files import Run, require_new_folder, whole_folder, write_json, write_whole
-from hangtag.phi3v import Phi3VProcessor
+from hangtag.errors import Interrupted
+from hangtag.examples.augmentation import Augmentation
+from hangtag.examples.examples import Examples
+from hangtag.examples.loading import Steps, Vision
+from hangtag.files import Run, read_jsonl, whole_folder
 from hangtag.progress import Stages, silent
-from hangtag.recipe import Recipe, check_recipe
-from hangtag.training.environment import environment
+from hangtag.recipe import Recipe
+from hangtag.training.begun import alone, begin, check_output, check_unchanged, digest
+from hangtag.training.checkpoints import flush_all, take_up
+from hangtag.training.data import make_examples, make_plan, read_rows
+from hangtag.training.failures import told
+from hangtag.training.interrupt import Interrupt, deferred_interrupt
 from hangtag.training.log import Log
-from hangtag.training.nano import nano_model, nano_processor
-from hangtag.training.sft import checkpoints, make_trainer
+from hangtag.training.models import Trainable, load_base, phi3v, prepare, require_libraries
+from hangtag.training.parts import trained_parts
+from hangtag.training.processes import Processes
+from hangtag.training.tracking import Trackers, check_trackers
+from hangtag.training.trainer import StepTrainer
+from hangtag.training.vision import make_vision
+from hangtag.training.watch import Watch
+
+Say = Callable[[str], None]
 
 
-def train(recipe: Recipe, out: str | Path, stages: Stages = silent) -> Run:
+def quiet(line: str) -> None:
+    """Tells nobody."""
+
+
+def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = quiet) -> Run:
     """Train as the recipe says and leave a run folder at `out`.
 
-    A folder left by an interrupted run of the same recipe is taken up at its newest checkpoint; a finished
-    one is returned as it is.
+    A folder left by an interrupted run of the same recipe is taken up at its newest whole checkpoint; a finished one is
+    returned as it is. Started in several processes (`accelerate launch`, `torchrun`), they share the work; `out` must
+    be a folder that all of them see.
+
+    Args:
+        stages, say: hear how far the work is, and lines such as what is trained.
 
     Raises:
-        TableError: the catalogue is missing, damaged, lacks a column, or has no usable training row.
-        OutputNotEmpty, RunError: `out` holds something else, or a run of another recipe.
-        UsageError: a tracker that is not installed.
+        TableError, ImageError, DataError: the catalogue is missing or damaged, or rows cannot be trained on.
+        OutputNotEmpty, RunError: `out` holds something else, or a run of another recipe; training failed.
+        Interrupted: stopped by Ctrl-C or SIGTERM, and saved.
+        UsageError: a library that the recipe needs is not installed.
         ModelError: the base model cannot be loaded.
     """
-    run = Run(Path(out))
-    started_before = _check_output(run, recipe)
-    _check_trackers(recipe)
-    if (run.model / "config.json").is_file():
-        return run
-    rows, validation_rows, rejected = _rows(recipe)
-    processor, model = _base(recipe, rows)
-    if not started_before:
-        _start(run, recipe, rejected)
-    train_set, validation_set = (
-        Examples(each, processor, recipe.task.template, recipe.task.prompt) for each in (rows, validation_rows)
-    )
-    with stages("reading pictures") as progress:
-        train_set.read_ahead(os.cpu_count() or 1, progress)
-    found = checkpoints(run)
-    log = Log(run.log, int(found[-1].name.removeprefix("step-")) if found else 0)
-    with stages("training") as progress:
-        trainer = make_trainer(
-            recipe, run, model, train_set, validation_set if validation_rows else None, log, progress
-        )
-        trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
-    _save(run, model, processor, train_set.longest_answer())
+    run, processes = Run(Path(out)), Processes()
+    if not processes.main:
+        stages, say = silent, quiet
+    with processes.of_one_voice(), told(run):
+        _train(recipe, run, processes, stages, say)
     return run
 
 
-def _check_output(run: Run, recipe: Recipe) -> bool:
-    """Whether `run` was begun before with this very recipe; other content is refused."""
-    if not run.recipe.is_file():
-        require_new_folder(run.path, "choose another --out, or remove it first")
-        return False
-    try:
-        old = check_recipe(tomllib.loads(run.recipe.read_text(encoding="utf-8"))).model_dump()
-    except (UsageError, ValueError) as error:
-        raise OutputNotEmpty(f"{run.recipe} is no readable recipe ({error}); choose another --out") from None
-    changed = _differences(old, recipe.model_dump())
-    if changed:
-        raise RunError(
-            f"{run.path} was begun with another recipe ({'; '.join(changed)}); "
-            "choose another --out, or remove it to start again"
-        )
-    return True
+def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: Say) -> None:
+    """`train`, in this process."""
+    begun, finished = processes.told(_state_of(run, recipe, say) if processes.main else (False, False))
+    require_libraries(recipe)
+    check_trackers(recipe)
+    processes.require_trainable(recipe.train)
+    if finished:
+        return
+    rows = read_rows(recipe)
+    processor, model = load_base(recipe, rows.train)
+    examples, validation, too_long = make_examples(recipe, rows, processor, model.config.max_position_embeddings)
+    data = {"train": digest(examples), "validation": digest(validation)}
+    if processes.main and not begun:
+        begin(run, recipe, rows.rejected + too_long, data)
+    processes.wait()
+    processes.require_shared(run)
+    check_unchanged(run, data, say)
+    # An error in one process ends the others by SIGTERM: no wish, and nothing to be told about.
+    interrupt = deferred_interrupt(lambda line: None if processes.has_failed() else say(line))
+    with alone(run, processes.main), interrupt as wish:
+        # Answers may be half as long again as the longest that is learned.
+        model.generation_config.max_new_tokens = math.ceil(max(examples.labels()) * 1.5) + 4
+        splits = [examples] if validation is None else [examples, validation]
+        vision = make_vision(recipe, model, processor, splits, processes, stages, say)
+        if vision.cache is None:
+            with stages("reading pictures") as progress:
+                examples.read_ahead(os.cpu_count() or 1, progress)
+        learner = prepare(model, recipe)
+        steps, *checks = (_steps(recipe, each, vision, processes, each is examples) for each in splits)
+        _fit(recipe, run, learner, steps, checks[0] if checks else None, processes, wish, stages, say)
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    changed = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            changed += _differences(before, now, f"{prefix}{key}.")
-        elif before != now:
-            changed.append(f"{prefix}{key} was {before!r}, is {now!r}")
-    return changed
+def _fit(
+    recipe: Recipe,
+    run: Run,
+    model: Trainable,
+    steps: Steps,
+    checks: Steps | None,
+    processes: Processes,
+    wish: Interrupt,
+    stages: Stages,
+    say: Say,
+) -> None:
+    """Train to the end, or to where the run is interrupted, and save the model."""
+    for part in trained_parts(model, recipe.train.part_rates()):
+        say(str(part))
+    found = processes.told(take_up(run, recipe.train, say) if processes.main else None)
+    log = Log(run.log, read_jsonl(found / run.log.name) if found else [], processes.main)
+    every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
+    with Trackers(recipe, run, say, processes.main) as trackers:
+        with stages("training") as progress:
+            watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
+            trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
+            if found:
+                say(f"going on from {found}")
+                trainer.goes_on_from(found)
+            trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if watch.interrupted:
+            raise Interrupted(
+                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; "
+                "run the same command again to go on"
+            )
+        trainer.load_best()
+        _save(run, trainer, processes)
+        trackers.finish(log.final_metrics(recipe.train), run.model)
 
 
-def _check_trackers(recipe: Recipe) -> None:
-    wanted = {"wandb": recipe.track.wandb != "off", "tensorboard": recipe.track.tensorboard}
-    missing = [name for name, asked in wanted.items() if asked and importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"the recipe's [track] asks for {' and '.join(missing)}; pip install {' '.join(missing)}")
+def _state_of(run: Run, recipe: Recipe, say: Say) -> tuple[bool, bool]:
+    """Whether `run` was begun before, and whether it is finished; raises as `check_output`."""
+    return check_output(run, recipe, say), run.has_model()
 
 
-def _rows(recipe: Recipe) -> tuple[list[UsableRow], list[UsableRow], list[dict[str, str]]]:
-    catalogue = open_catalogue(recipe.data.path)
-    template = recipe.task.template
-    rows, rejected = usable_rows(catalogue, "train", template)
-    try:
-        validation, more = usable_rows(catalogue, "validation", template)
-    except TableError:
-        validation, more = [], []
-    return rows, validation, rejected + more
+def _steps(recipe: Recipe, examples: Examples, vision: Vision, processes: Processes, learns: bool) -> Steps:
+    plan = make_plan(examples, recipe, processes.number, shuffled=learns)
+    augmentation = Augmentation.of(recipe.train) if learns else None
+    return Steps(examples, plan, vision, augmentation, recipe.train.seed, processes.index)
 
 
-def _base(recipe: Recipe, rows: list[UsableRow]) -> tuple[Phi3VProcessor, PreTrainedModel]:
-    if recipe.model.base == "nano":
-        template = recipe.task.template
-        prompt = chat_prompt(recipe.task.prompt)
-        texts = [text for row in rows for text in (prompt, template.write(row.values))]
-        processor = nano_processor(texts, recipe.model)
-        return processor, nano_model(processor, recipe.model.nano, recipe.train.seed)
-    try:
-        processor = AutoProcessor.from_pretrained(recipe.model.base, num_crops=recipe.model.num_crops)
-        model = AutoModelForImageTextToText.from_pretrained(recipe.model.base, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"model.base {recipe.model.base!r} cannot be loaded: {first_line(error)}") from None
-    return processor, model
-
-
-def _start(run: Run, recipe: Recipe, rejected: list[dict[str, str]]) -> None:
-    """Make the run folder whole: recipe, environment and rejected rows appear together."""
-    with whole_folder(run.path) as folder:
-        new = Run(folder)
-        write_whole(new.recipe, recipe.dump())
-        write_json(new.environment, environment())
-        write_whole(new.rejected, csv_text(REJECTED_COLUMNS, rejected))
-
-
-def _save(run: Run, model: PreTrainedModel, processor: Phi3VProcessor, longest_answer: int) -> None:
-    """The model folder, whole. Answers may be half as long again as the longest that was learned."""
-    model.generation_config.max_new_tokens = longest_answer * 3 // 2 + 4
-    with whole_folder(run.model) as folder:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+def _save(run: Run, trainer: StepTrainer, processes: Processes) -> None:
+    """The model folder, whole."""
+    state = trainer.whole_state()
+    if processes.main:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        base = phi3v(model)
+        with whole_folder(run.model) as folder:
+            model.save_pretrained(folder, state_dict=state)
+            base.generation_config.save_pretrained(folder)
+            trainer.steps.examples.processor.save_pretrained(folder)
+            flush_all(folder)
+    processes.wait()

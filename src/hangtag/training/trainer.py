@@ -1,0 +1,314 @@
+"""transformers' Trainer, one optimizer step at a time.
+
+The Trainer sees the whole run as one epoch whose items are optimizer steps (see `examples.loading`): so it resumes at
+any step, and how many passes a step takes is the step's own affair. Ours are the step, the validation and checkpoints
+that appear whole; moving gradients between processes, the optimizer's step and the schedule stay the Trainer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from hangtag.errors import DataError, RunError
+from hangtag.examples.loading import Failed, Steps, step_loader
+from hangtag.files import Run
+from hangtag.prediction.tagger import Tagger
+from hangtag.recipe import Recipe
+from hangtag.training.checkpoints import (
+    checkpoint_at,
+    damage,
+    partial_folder,
+    prune,
+    publish,
+    remove_partial,
+    step_of,
+)
+from hangtag.training.environment import precision
+from hangtag.training.log import Log
+from hangtag.training.loss import answer_loss
+from hangtag.training.models import Trainable
+from hangtag.training.optimizers import make_optimizer
+from hangtag.training.parts import GradientCheck
+from hangtag.training.processes import Processes
+from hangtag.training.tracking import Trackers
+from hangtag.training.validation import answer_metrics, spread, write_answers
+from hangtag.training.watch import Watch
+
+# Numbers that must be finite for a step to be kept.
+CHECKED = {"loss": "loss", "grad_norm": "gradient's norm", "validation_loss": "validation loss"}
+
+
+class StepTrainer(Trainer):
+    """Trains `steps` and validates on `validation`, as the recipe says.
+
+    Args:
+        steps, validation: of this process; `validation` keeps its rows' order, None where the split is empty.
+        log: where the best step is looked up.
+        trackers: shown what is written at each validation.
+        watch: decides when to validate, to save and to stop.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        model: Trainable,
+        steps: Steps,
+        validation: Steps | None,
+        log: Log,
+        processes: Processes,
+        trackers: Trackers,
+        watch: Watch,
+    ) -> None:
+        self.recipe = recipe
+        self.run = run
+        self.steps = steps
+        self.validation = validation
+        self.run_log = log
+        self.processes = processes
+        self.trackers = trackers
+        self.tokens = 0
+        self.waited = 0.0
+        self.since = time.monotonic()
+        self.check_gradients = GradientCheck(recipe.train.part_rates())
+        self.control: TrainerControl
+        self.state: TrainerState
+        self.optimizer: torch.optim.Optimizer | None
+        settings = arguments(recipe, run, steps.plan.steps, processes.on_cpu)
+        super().__init__(model=model, args=settings, callbacks=[watch, *trackers.callbacks])
+        self.remove_callback(PrinterCallback)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer, but CPUs shard too."""
+        super().create_accelerator_and_postprocess()
+        self.processes.shard_on_cpu(self.accelerator)
+        self.is_fsdp_enabled = self.processes.sharded
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """All steps of the run; the Trainer skips those that a checkpoint holds."""
+        return step_loader(self.steps, self.args.max_steps, self._workers(), torch.cuda.is_available())
+
+    def _workers(self) -> int:
+        asked = self.recipe.train.workers
+        if asked != "auto":
+            return asked
+        return 8 if torch.cuda.is_available() else 1
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], None]:
+        """The next step, and how long it was waited for."""
+        asked = time.monotonic()
+        step = next(epoch_iterator)
+        self.waited += time.monotonic() - asked
+        return [_whole(step)], None
+
+    # -- a step -------------------------------------------------------------------------------------------------
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of all of a step's passes.
+
+        The loss is summed over the step's answer tokens and divided by their number, over all passes and processes.
+        Processes' gradients are averaged, so each gives its share times their number.
+        """
+        model.train()
+        passes, labels, counted = inputs["passes"], inputs["labels"], 0
+        total = torch.zeros((), device=self.args.device)
+        for number, each in enumerate(passes):
+            # Sharded, a pass's gradients are moved at once: whole ones would take the memory that sharding saves.
+            waits = number < len(passes) - 1 and not self.is_fsdp_enabled
+            with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
+                with self.compute_loss_context_manager():
+                    summed, count = answer_loss(model, self._moved(each), self.recipe.train.label_smoothing)
+                loss = summed * (self.processes.number / labels)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+            counted += count
+        assert self.processes.number > 1 or counted == labels, f"{counted} labels were learned, not {labels}"
+        self.tokens = inputs["tokens"]
+        if inputs["pictures"] == any(self.steps.plan.pictured):
+            self.check_gradients(self.model.named_parameters(), self.processes.any)
+        return total
+
+    def _moved(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: each.to(self.args.device, non_blocking=True) for name, each in inputs.items()}
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted here."""
+        return 0
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The recipe's, over the parts that learn."""
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.model if model is None else model, self.recipe.train)
+        return self.optimizer
+
+    # -- the log ------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """A record for log.jsonl and the trackers, with the epoch counted over the training rows.
+
+        Raises:
+            RunError: the loss is no number, or exactly 0.
+        """
+        step = self.state.global_step
+        self.state.epoch = round(step / self.steps.plan.steps, 4)
+        for name in logs.keys() & CHECKED:
+            _check_number(name, logs[name], step)
+        if "loss" in logs:
+            now = time.monotonic()
+            logs["tokens"] = self.tokens
+            logs["wait"] = round(self.waited / max(now - self.since, 1e-9), 4)
+            self.waited, self.since = 0.0, now
+        super().log(logs, start_time)
+
+    # -- validation ---------------------------------------------------------------------------------------------
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The validation loss, without smoothing or augmentation, and the score of answers that are written."""
+        assert self.validation is not None
+        metrics = {"validation_loss": self._validation_loss(self.validation)}
+        chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
+        if chosen:
+            tagger = Tagger(self.model, self.validation.examples.processor, self.recipe)
+            written = write_answers(tagger, self.validation, chosen)
+            metrics |= answer_metrics(written, self.recipe.task.template)
+            shown = [written[place] for place in spread(len(written), self.recipe.track.samples)]
+            self.trackers.samples(self.state.global_step, shown)
+        metrics = self.processes.told(metrics)  # what they decide by must be one and the same
+        self.model.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.since = time.monotonic()
+        return metrics
+
+    def _validation_loss(self, validation: Steps) -> float:
+        self.model.eval()
+        total = torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for step in step_loader(validation, validation.plan.steps, self._workers(), torch.cuda.is_available()):
+                for each in _whole(step)["passes"]:
+                    loss, count = answer_loss(self.model, self._moved(each))
+                    total += torch.tensor([loss.item(), count], dtype=torch.float64)
+        summed, labels = self.accelerator.reduce(total.to(self.args.device)).tolist()
+        return float(summed / labels)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(partial_folder(self.run))
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Let the Trainer write into a hidden folder, then name it: a checkpoint is whole or not there."""
+        if self.processes.main:
+            remove_partial(self.run)
+        self.processes.wait()
+        super()._save_checkpoint(model, trial)
+        self.processes.wait()
+        if self.processes.main:
+            step = self.state.global_step
+            written = partial_folder(self.run) / f"checkpoint-{step}"
+            self.run_log.keep(written)
+            publish(self.run, written, step)
+            prune(self.run, self.recipe.train, self.run_log.records)
+        self.processes.wait()
+
+    def goes_on_from(self, checkpoint: Path) -> None:
+        """Take no step more where patience had run out at this checkpoint, nor forgive what it had seen enough of."""
+        if self.run_log.is_over(self.recipe.train):
+            self.args.max_steps = step_of(checkpoint)
+        self.check_gradients.seen = step_of(checkpoint)
+
+    def load_best(self) -> None:
+        """Put the best validated weights into the model, where the recipe asks for them.
+
+        Raises:
+            RunError: they are no longer as they were written.
+        """
+        best = self.run_log.best_step(self.recipe.train)
+        if best is None or best == self.state.global_step:
+            return
+        checkpoint = checkpoint_at(self.run, best)
+        problem = self.processes.told(damage(checkpoint) if self.processes.main else None)
+        if problem:
+            raise RunError(
+                f"the best checkpoint, {checkpoint}, is damaged ({problem}); "
+                "run the same command again: it goes on from an older one"
+            )
+        self._load_from_checkpoint(str(checkpoint), self.model)
+
+    def whole_state(self) -> dict[str, torch.Tensor] | None:
+        """All weights on the first process where they are sharded, None where the model has them itself."""
+        if not self.is_fsdp_enabled:
+            return None
+        state: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model)
+        return state
+
+
+def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
+    if isinstance(step, Failed):
+        raise DataError(step.message)
+    return step
+
+
+def _check_number(name: str, value: float, step: int) -> None:
+    """Raises a RunError where training has gone wrong; nothing of this step is kept."""
+    if not math.isfinite(value) and step == 1:
+        raise RunError(
+            f"the {CHECKED[name]} is {value} at the first step: model.base's weights are damaged, or too large for "
+            'train.precision; try "float32", in a new --out'
+        )
+    if not math.isfinite(value):
+        raise RunError(
+            f"the {CHECKED[name]} is {value} at step {step}; lower train.learning_rate, or set train.precision = "
+            '"float32", and start again in a new --out'
+        )
+    if name == "loss" and value == 0:
+        raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
+
+
+def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = False) -> TrainingArguments:
+    """The Trainer's settings; when to validate and to save is decided in `watch`.
+
+    Args:
+        on_cpu: leave accelerators alone.
+    """
+    settings = recipe.train
+    steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
+    made = TrainingArguments(
+        output_dir=str(run.checkpoints),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        learning_rate=settings.rate,
+        warmup_steps=round(settings.warmup * steps),
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule),
+        max_grad_norm=settings.clip_norm,
+        bf16=precision(settings.precision) == torch.bfloat16,
+        logging_steps=1,
+        eval_strategy="no",
+        save_strategy="no",
+        report_to=["none"],
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=settings.seed,
+        use_cpu=on_cpu,
+        ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
+        ddp_broadcast_buffers=False,  # none of them changes
+    )
+    made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
+    return made
