@@ -9,6 +9,7 @@ from hangtag.memory.expected import (
     Pass,
     expected_memory,
     fullest_pass,
+    picture_cost,
 )
 from hangtag.memory.sizes import Sizes
 
@@ -25,5 +26,6 @@ __all__ = [
     "decoder_saved",
     "expected_memory",
     "fullest_pass",
+    "picture_cost",
     "projector_saved",
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from hangtag.cost import ANSWER_TOKENS, CROP_SIDE, PROMPT_TOKENS, image_tokens, tiles
+from hangtag.cost import ANSWER_TOKENS, PROMPT_TOKENS, tiles
 from hangtag.memory.activations import clip_peak, decoder_peak, projector_saved
 from hangtag.memory.sizes import Sizes
 from hangtag.recipe import Recipe
@@ -61,18 +61,20 @@ class Pass:
     crops: int
 
 
+def picture_cost(sizes: Sizes, num_crops: int) -> tuple[int, int]:
+    """Tokens and crops, the overview among them, of a square picture."""
+    rows, columns = tiles(1, 1, num_crops) or (1, 1)
+    crops = rows * columns + 1
+    return crops * sizes.grid**2 + 1 + (rows + 1) * sizes.grid, crops
+
+
 def fullest_pass(recipe: Recipe, processes: int = 1) -> Pass:
     """A pass that fills `token_budget` with rows of one square photo and a tag of usual length."""
-    sizes, side = Sizes.of(recipe), CROP_SIDE
-    rows, columns = tiles(side, side, recipe.model.num_crops) or (1, 1)
-    picture = image_tokens(rows, columns)
-    if sizes.crop_side != CROP_SIDE:
-        picture = (rows * columns + 1) * sizes.grid**2 + 1 + (rows + 1) * sizes.grid
+    picture, crops = picture_cost(Sizes.of(recipe), recipe.model.num_crops)
     length = picture + PROMPT_TOKENS + ANSWER_TOKENS
     step = math.ceil(recipe.train.batch_size / processes)
     fitting = min(step, max(1, recipe.train.token_budget // length))
-    tokens = min(step * length, recipe.train.token_budget)
-    return Pass(tokens, fitting * ANSWER_TOKENS, fitting * (rows * columns + 1))
+    return Pass(min(step * length, recipe.train.token_budget), fitting * ANSWER_TOKENS, fitting * crops)
 
 
 def expected_memory(
