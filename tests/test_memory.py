@@ -1,13 +1,12 @@
 """The reckoned memory against what autograd keeps and what is alive, counted on small models of the real classes."""
 
-import importlib.util
 import shlex
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import live_memory
 from torch.nn import functional
 
 from hangtag.memory import (
@@ -26,20 +25,10 @@ from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
 from hangtag.phi3v.adapters_phi3_v import add_lora
 from hangtag.recipe import check_recipe, load_recipe, shipped_recipes
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RECIPES = Path(__file__).parents[1] / "src" / "hangtag" / "recipes"
 SMALL = Sizes(96, 264, 3, 4, 400, 64, 256, 3, 2, 112)
 WIDE = Sizes(64, 432, 2, 2, 400, 96, 288, 4, 3, 112)
 RANK = 8
-
-
-@pytest.fixture(scope="module")
-def live_memory():
-    specification = importlib.util.spec_from_file_location("live_memory", BENCHMARKS / "live_memory.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["live_memory"] = module
-    specification.loader.exec_module(module)
-    return module.LiveMemory
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +107,7 @@ def parts(model):
     return {"clip": clip, "projector": projector, "decoder": [p for p in model.parameters() if id(p) not in seen]}
 
 
-def saved_and_peak(model, forward, compute, live_memory):
+def saved_and_peak(model, forward, compute):
     """Bytes of distinct storages that autograd keeps (weights and their copies left out), and the most alive beyond
     gradients and copies of weights, from `forward()` to the end of its backward pass."""
     weights = {each.untyped_storage()._cdata for each in model.parameters()}
@@ -162,7 +151,7 @@ DECODERS = [
 
 @pytest.mark.parametrize(("train", "compute"), DECODERS, ids=str)
 @pytest.mark.parametrize(("sizes", "tokens"), [(SMALL, 300), (SMALL, 500), (WIDE, 300), (WIDE, 500)], ids=str)
-def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens, live_memory):
+def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens):
     wanted = recipe(**train)
     model = small_model(sizes, wanted, compute)
     decoder = (model if wanted.train.method == "full" else model.get_base_model()).model
@@ -173,7 +162,7 @@ def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens,
     def forward():
         return decoder(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, -1].float().sum()
 
-    saved, peak = saved_and_peak(model, forward, compute, live_memory)
+    saved, peak = saved_and_peak(model, forward, compute)
     assert saved == pytest.approx(tokens * decoder_saved(wanted, sizes, compute), rel=0.1)
     assert peak == pytest.approx(tokens * decoder_peak(wanted, sizes, compute), rel=0.1)
 
@@ -190,12 +179,12 @@ TOWERS = [
 
 @pytest.mark.parametrize(("train", "compute"), TOWERS, ids=str)
 @pytest.mark.parametrize(("sizes", "crops"), [(SMALL, 4), (WIDE, 7)], ids=str)
-def test_the_towers_activations_are_those_counted(train, compute, sizes, crops, live_memory):
+def test_the_towers_activations_are_those_counted(train, compute, sizes, crops):
     wanted = recipe(**train)
     model = small_model(sizes, wanted, compute)
     vision = (model if wanted.train.method == "full" else model.get_base_model()).model.vision_embed_tokens
     pixels = torch.randn(crops, 3, sizes.crop_side, sizes.crop_side).to(vision.glb_GN.dtype)
-    saved, peak = saved_and_peak(model, lambda: vision.encode_crops(pixels).float().sum(), compute, live_memory)
+    saved, peak = saved_and_peak(model, lambda: vision.encode_crops(pixels).float().sum(), compute)
     positions = crops * sizes.patches
     kept = pixels.numel() * compute if wanted.train.method == "full" and saved else 0  # by the patch embedding
     assert saved == pytest.approx(kept + positions * clip_saved(wanted, sizes, compute), rel=0.1)
@@ -203,16 +192,16 @@ def test_the_towers_activations_are_those_counted(train, compute, sizes, crops, 
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_projectors_activations_are_those_counted(method, live_memory):
+def test_the_projectors_activations_are_those_counted(method):
     wanted = recipe(method=method)
     model = small_model(SMALL, wanted, 2)
     vision = (model if method == "full" else model.get_base_model()).model.vision_embed_tokens
     features = torch.randn(3, SMALL.grid**2, 4 * SMALL.clip_hidden)
-    saved, _ = saved_and_peak(model, lambda: vision([(1, 2)], None, features).float().sum(), 2, live_memory)
+    saved, _ = saved_and_peak(model, lambda: vision([(1, 2)], None, features).float().sum(), 2)
     assert saved == pytest.approx(vision.num_tokens(1, 2) * projector_saved(wanted, SMALL, 2), rel=0.1)
 
 
-def test_what_a_logit_takes_at_the_loss(live_memory):
+def test_what_a_logit_takes_at_the_loss():
     hidden, head = torch.randn(50, 8, requires_grad=True), torch.nn.Linear(8, 4000, bias=False)
     with live_memory() as memory:
         with torch.autocast("cpu", torch.bfloat16):

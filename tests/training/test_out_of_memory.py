@@ -36,7 +36,7 @@ def test_an_allocation_that_fails_on_the_cpu_is_known():
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [("torch.empty(1 << 27)", "RuntimeError"), ("bytearray(1 << 29)", "MemoryError")]
+    ("make", "name"), [("torch.empty(1 << 27)", "RuntimeError"), ("bytearray(1 << 40)", "MemoryError")]
 )
 def test_a_process_at_its_limit_knows_it(make, name):
     done = subprocess.run([sys.executable, "-c", LIMITED.replace("{make}", make)], capture_output=True, text=True)
