@@ -15,7 +15,7 @@ from hangtag.recipe import Recipe
 CPU_ALLOCATOR = ("can't allocate memory", "not enough memory")
 CUDA_LIBRARIES = ("out of memory", "_STATUS_ALLOC_FAILED")
 WORTH_SAYING = 0.01
-"""Least share of the whole that a change must save."""
+"""Least share of the whole, but for the allowance, that a change must save."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -47,7 +47,7 @@ def advice(recipe: Recipe, one: Pass, device: Device | None = None, longest: int
     found = [
         (now.total - after.total, f"{setting} (about -{_size(now.total - after.total)}{remark})")
         for setting, after, remark in _changes(recipe, one, device, longest)
-        if now.total - after.total > WORTH_SAYING * now.total
+        if now.total - after.total > WORTH_SAYING * (now.total - now.allowance)
     ]
     told = [text for _, text in sorted(found, key=lambda each: -each[0])]
     return (
