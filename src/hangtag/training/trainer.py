@@ -204,7 +204,9 @@ class StepTrainer(Trainer):
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
             tagger = Tagger(self.model, self.validation.examples.processor, self.recipe)
-            written = write_answers(tagger, self.validation, chosen)
+            # A token's keys and values take about what training keeps of it: so many rows fit as a pass has.
+            at_once = max(1, self.recipe.train.token_budget // max(self.validation.lengths))
+            written = write_answers(tagger, self.validation, chosen, at_once)
             metrics |= answer_metrics(written, self.recipe.task.template)
             shown = [written[place] for place in spread(len(written), self.recipe.track.samples)]
             self.trackers.samples(self.state.global_step, shown)
