@@ -107,6 +107,8 @@ def _fit(
     for part in trained_parts(model, recipe.train.part_rates()):
         say(str(part))
     found = processes.told(take_up(run, recipe.train, say) if processes.main else None)
+    if found:
+        processes.require_own_kind(found)
     log = Log(run.log, read_jsonl(found / run.log.name) if found else [], processes.main)
     every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
     with Trackers(recipe, run, say, processes.main) as trackers:

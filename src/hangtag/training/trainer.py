@@ -329,7 +329,6 @@ def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = Fal
         seed=settings.seed,
         use_cpu=on_cpu,
         ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
-        ddp_broadcast_buffers=False,  # none of them changes
     )
     made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
     return made
