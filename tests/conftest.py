@@ -1,13 +1,18 @@
 """What the tests share: `hangtag` as a command, and a small catalogue and run made once, through the commands."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HANGTAG_CACHE"] = tempfile.mkdtemp(prefix="hangtag-cache-")
+atexit.register(shutil.rmtree, os.environ["HANGTAG_CACHE"], ignore_errors=True)
 
 HANGTAG = Path(sys.executable).with_name("hangtag")
 TINY = [

@@ -17,6 +17,7 @@ FLOORS = [
     {"report"},
     {"demo"},
     {"cli", "terminal"},
+    {"__main__"},
 ]
 # Inside a floor these may be known: recipe checks its template, examples are made of catalogue rows.
 NEIGHBOURS = {("recipe", "answer"), ("examples", "catalogue"), ("files", "errors"), ("cli", "terminal")}

@@ -8,6 +8,7 @@
     ├── ModelError               a prompt, its pictures and the model do not fit together, or a checkpoint is damaged
     ├── RunError                 a run folder is missing, has no model, or belongs to another recipe; training failed
     │   └── Interrupted          exit code 130: stopped on request, and saved
+    ├── CacheError               the cache folder cannot be written, is full, or lacks what was in it
     └── UsageError               exit code 2: the command or the recipe is wrong
         ├── RecipeError          recipe, template or field list
         └── OutputNotEmpty       the output folder already holds something
@@ -56,6 +57,14 @@ class Interrupted(RunError):
     """Training was stopped on request; what was done is saved."""
 
     exit_code = 130
+
+
+class CacheError(HangtagError):
+    """The cache folder cannot be written, is full, or has lost an entry. Whatever needs it can be done without it."""
+
+
+class ToldElsewhere(HangtagError):
+    """What is wrong is told by another process of this run."""
 
 
 class UsageError(HangtagError):

@@ -3,7 +3,9 @@ import copy
 import torch
 from torch import nn
 
-from hangtag.training.muon import Muon, orthogonalised, parameter_groups
+from hangtag.training.muon import Muon, muon_groups, orthogonalised
+
+RATES = {"clip": 0.1, "projector": 0.1, "decoder": 0.1}
 
 
 def test_every_singular_value_ends_near_one():
@@ -53,7 +55,7 @@ class Net(nn.Module):
 
 def test_layer_matrices_are_muons_fused_ones_in_parts_and_the_rest_is_adamws():
     net = Net()
-    groups = parameter_groups(net, 0.1)
+    groups = muon_groups(net, 0.1, RATES)
     assert [(len(each["params"]), each["parts"], each["weight_decay"]) for each in groups] == [(2, 3, 0.1), (6, 0, 0.0)]
     optimizer = Muon(groups, lr=0.1)
     before = net.layers[0].qkv_proj.weight.detach().clone()
@@ -68,7 +70,7 @@ def test_layer_matrices_are_muons_fused_ones_in_parts_and_the_rest_is_adamws():
 def test_its_state_survives_saving():
     nets = [Net(), Net()]
     nets[1].load_state_dict(nets[0].state_dict())
-    optimizers = [Muon(parameter_groups(net, 0.0), lr=0.1) for net in nets]
+    optimizers = [Muon(muon_groups(net, 0.0, RATES), lr=0.1) for net in nets]
 
     def step(index):
         torch.manual_seed(5)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hangtag.errors import HangtagError
+from hangtag.errors import HangtagError, RecipeError, ToldElsewhere
 
 app = typer.Typer(
     name="hangtag",
@@ -62,13 +62,20 @@ def _failed(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if isinstance(error, HangtagError):
-        complain(str(error))
+        if not _is_told_elsewhere(error):
+            complain(str(error))
         return error.exit_code
     if isinstance(error, OSError) and error.strerror:
         complain(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     elif not debug:
         complain(f"a bug: {type(error).__name__}: {error}; run again with --debug and report what it shows")
     return 1
+
+
+def _is_told_elsewhere(error: HangtagError) -> bool:
+    """Whether another process of a launch tells this error: a wrong recipe is read by all of them."""
+    echo = isinstance(error, RecipeError) and os.environ.get("LOCAL_RANK", "0") != "0"
+    return echo or isinstance(error, ToldElsewhere)
 
 
 def complain(message: str) -> None:

@@ -48,10 +48,13 @@ def train(
 
     checked = load_recipe(recipe, set_ or [])
     folder = out or Path("runs") / Path(recipe).stem
+    from hangtag.training.processes import is_first
     from hangtag.training.train import train as train_recipe
 
     hush_transformers()
     run = train_recipe(checked, folder, terminal_stages, note)
+    if not is_first():
+        return
     if _lines(run.rejected) > 1:
         say(f"{_lines(run.rejected) - 1} rows could not be used, see {run.rejected}")
     say(f"model in {run.model}; next: hangtag evaluate {run.path}")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -18,10 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from hangtag.errors import HangtagError
 from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import IGNORED, Example, Examples
+from hangtag.examples.features import FeatureCache
 from hangtag.examples.packing import Pass, Plan
-
-if TYPE_CHECKING:
-    from hangtag.examples.features import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,12 @@ class Vision:
     """How pictures reach the model: as features from the cache, or as crops.
 
     Args:
-        cache, keys: the features of a frozen tower, and each picture's key in it; None for crops.
+        cache, keys: the features of a frozen tower, and each picture's key in it; without, crops.
         as_bytes: crops as bytes, to be normalised on the device, rather than as float32.
     """
 
     cache: FeatureCache | None = None
-    keys: Mapping[Path, str] | None = None
+    keys: Mapping[Path, str] = field(default_factory=dict)
     as_bytes: bool = False
 
 
@@ -82,22 +80,34 @@ class Steps(Dataset[dict[str, Any]]):
         for row in each.fillers:
             filler = self.examples[row]
             examples.append(Example(filler.input_ids, [IGNORED] * len(filler.labels), filler.pictures, filler.sizes))
-        inputs = packed(examples)
-        numbered = [(row, picture) for row in (*each.rows, *each.fillers) for picture in self.examples[row].pictures]
+        return packed(examples) | self._vision((*each.rows, *each.fillers), epoch)
+
+    def _vision(self, rows: Sequence[int], epoch: int) -> dict[str, torch.Tensor]:
+        """The rows' pictures, one after another, as the model takes them; nothing where there are none."""
+        numbered = [(row, picture) for row in rows for picture in self.examples.rows[row].pictures]
         if not numbered:
-            return inputs
-        if self.vision.cache is not None and self.vision.keys is not None:
-            keys = self.vision.keys
-            inputs["crop_features"] = torch.cat([self.vision.cache.get(keys[picture]) for _, picture in numbered])
-            return inputs
+            return {}
+        if self.vision.cache is not None:
+            get, keys = self.vision.cache.get, self.vision.keys
+            return {"crop_features": torch.cat([get(keys[picture]) for _, picture in numbered])}
         canvases = [self._canvas(picture, epoch, row) for row, picture in numbered]
         image_processor = self.examples.processor.image_processor
-        inputs["pixel_values"] = (
-            canvases_to_tiles(canvases, image_processor.crop_size)
-            if self.vision.as_bytes
-            else image_processor.canvases_to_pixel_values(canvases)
-        )
-        return inputs
+        if self.vision.as_bytes:
+            return {"pixel_values": canvases_to_tiles(canvases, image_processor.crop_size)}
+        return {"pixel_values": image_processor.canvases_to_pixel_values(canvases)}
+
+    def prompts(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What `generate` takes to write the rows' answers: prompts padded on the left, and their pictures."""
+        examples = [self.examples[row] for row in rows]
+        prompts = [each.input_ids[: each.labels.count(IGNORED)] for each in examples]
+        length, padding = max(map(len, prompts)), self.examples.processor.tokenizer.pad_token_id
+        sizes = [size for each in examples for size in each.sizes]
+        return {
+            "input_ids": torch.tensor([[padding] * (length - len(each)) + each for each in prompts]),
+            "attention_mask": torch.tensor([[0] * (length - len(each)) + [1] * len(each) for each in prompts]),
+            **({"image_sizes": torch.tensor(sizes)} if sizes else {}),
+            **self._vision(rows, 0),
+        }
 
     def _canvas(self, picture: Path, epoch: int, row: int) -> torch.Tensor:
         canvas_HW3 = self.examples.canvas(picture)
@@ -137,7 +147,7 @@ def canvases_to_tiles(canvases: Sequence[torch.Tensor], side: int) -> torch.Tens
 class Failed:
     """An error for the user that arose in a worker process, to be raised where it can be told."""
 
-    error: HangtagError
+    message: str
 
 
 class _Told(Dataset[Any]):
@@ -150,7 +160,7 @@ class _Told(Dataset[Any]):
         try:
             return self.steps[step]
         except HangtagError as error:
-            return Failed(error)
+            return Failed(str(error))
 
 
 def step_loader(steps: Steps, count: int, workers: int, pin_memory: bool = False) -> DataLoader[Any]:

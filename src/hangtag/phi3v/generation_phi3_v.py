@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers.cache_utils import Cache
 from transformers.generation import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
@@ -62,6 +63,8 @@ class Phi3VGenerationMixin(GenerationMixin):
     ) -> Any:
         """As transformers' `generate`; pictures go through CLIP once, and a picture place is never generated.
 
+        On sharded weights (FSDP2) every process must call it, with rows of its own; all go on until the last is done.
+
         Args:
             inputs: input_ids [B, T], with pictures also `pixel_values` (or `crop_features`) and `image_sizes`, all as
                 in `Phi3VForCausalLM.forward`. With an `attention_mask`, rows may be padded on either side (the
@@ -70,20 +73,28 @@ class Phi3VGenerationMixin(GenerationMixin):
 
         Raises:
             ModelError: pictures and places do not fit together; padding on the right of what cannot be moved; or a way
-                of generating that would mix the two sets of rotary factors.
+                of generating that would mix the two sets of rotary factors, or part the processes of sharded weights.
         """
         given = inputs if inputs is not None else kwargs.pop("input_ids", None)
         if given is not None:
             inputs, kwargs["input_ids"] = None, given
             self._move_padding(kwargs)
-            self._refuse_assistance_across_the_limit(generation_config, kwargs)
+            self._refuse_to_cross_the_limit(generation_config, kwargs)
+        if self._is_sharded() and kwargs.get("synced_gpus") is None:
+            kwargs["synced_gpus"] = torch.distributed.get_world_size() > 1
         pixel_values = kwargs.pop("pixel_values", None)
         if pixel_values is not None:
             image_sizes = kwargs.get("image_sizes")
-            self.model.picture_grids(pixel_values, image_sizes, kwargs.get("crop_features"))
-            kwargs["crop_features"] = self.model.encode_pictures(pixel_values, image_sizes)
+            grids = self.model.picture_grids(pixel_values, image_sizes, kwargs.get("crop_features"))
+            if self._is_sharded():  # CLIP's weights come together only inside the model's own call: the crops wait
+                kwargs["pixel_values"] = self.model.gather_crops(pixel_values, grids)
+            else:
+                kwargs["crop_features"] = self.model.encode_pictures(pixel_values, image_sizes)
         processors = LogitsProcessorList([*(logits_processor or []), NoPicturePlaces(self.config.image_token_id)])
         return super().generate(inputs, generation_config, logits_processor=processors, **kwargs)
+
+    def _is_sharded(self) -> bool:
+        return isinstance(self.model.vision_embed_tokens.glb_GN, DTensor)
 
     @staticmethod
     def _move_padding(kwargs: dict[str, Any]) -> None:
@@ -101,21 +112,31 @@ class Phi3VGenerationMixin(GenerationMixin):
             )
         kwargs["input_ids"], kwargs["attention_mask"] = padded_on_the_left(ids, mask)
 
-    def _refuse_assistance_across_the_limit(self, config: GenerationConfig | None, kwargs: dict[str, Any]) -> None:
-        """A rejected guess is cut off a cache, which beyond the original context was made with the long factors."""
+    def _refuse_to_cross_the_limit(self, config: GenerationConfig | None, kwargs: dict[str, Any]) -> None:
+        """What cannot go on beyond the original context, where the whole prompt is computed again.
+
+        A rejected guess is cut off a cache that was made anew; and of processes that share their weights, one would
+        compute its pictures again while the others wait for its next token.
+        """
         limit, settings = self.config.original_max_position_embeddings, config or self.generation_config
 
         def setting(name: str) -> Any:
             return kwargs[name] if kwargs.get(name) is not None else getattr(settings, name, None)
 
-        if kwargs.get("assistant_model") is None and setting("prompt_lookup_num_tokens") is None:
+        assisted = kwargs.get("assistant_model") is not None or setting("prompt_lookup_num_tokens") is not None
+        shared = self._is_sharded() and torch.distributed.get_world_size() > 1
+        if not (assisted or shared) or self.config.rope_parameters["rope_type"] != "longrope":
             return
         length = kwargs["input_ids"].shape[1]
         most = length + setting("max_new_tokens") if setting("max_new_tokens") else setting("max_length") or length + 20
-        if length <= limit < most and self.config.rope_parameters["rope_type"] == "longrope":
+        if length <= limit < most:
+            way, reason, out = "assisted generation", "where a cache cannot be cut back", "leave the assistant out"
+            if not assisted:
+                way, reason = "generation on sharded weights", "where one process would wait for the others"
+                out = "load the weights whole"
             raise ModelError(
-                f"assisted generation from {length} to {most} tokens would cross the original context of {limit}, "
-                "where a cache cannot be cut back; leave the assistant out, or end before"
+                f"{way} from {length} to {most} tokens would cross the original context of {limit}, {reason}; "
+                f"{out}, or end before"
             )
 
     def prepare_inputs_for_generation(
@@ -124,6 +145,7 @@ class Phi3VGenerationMixin(GenerationMixin):
         past_key_values: Cache | None = None,
         next_sequence_length: int | None = None,
         is_first_iteration: bool | None = False,
+        pixel_values: torch.Tensor | None = None,
         crop_features: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
         **kwargs: Any,
@@ -154,18 +176,16 @@ class Phi3VGenerationMixin(GenerationMixin):
             **kwargs,
         )
         if is_first_iteration or not past:
-            if past and crop_features is not None and image_sizes is not None:
-                left = model_inputs["input_ids"].shape[1]
-                crop_features, image_sizes = self._pictures_beyond(input_ids, left, crop_features, image_sizes)
-            model_inputs.update(crop_features=crop_features, image_sizes=image_sizes)
+            pictures = {"pixel_values": pixel_values, "crop_features": crop_features, "image_sizes": image_sizes}
+            if past and image_sizes is not None:
+                pictures = self._pictures_beyond(input_ids, model_inputs["input_ids"].shape[1], pictures)
+            model_inputs.update(pictures)
         return model_inputs
 
-    def _pictures_beyond(
-        self, input_ids: torch.Tensor, left: int, crop_features: torch.Tensor, image_sizes: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _pictures_beyond(self, input_ids: torch.Tensor, left: int, pictures: dict[str, Any]) -> dict[str, Any]:
         """The pictures whose places are among the last `left` tokens; those before are in the cache already."""
         kept, picture = [], 0
-        tokens, per_row = self._pictures_of_rows(input_ids, image_sizes)
+        tokens, per_row = self._pictures_of_rows(input_ids, pictures["image_sizes"])
         for row, count in enumerate(per_row):
             cached = int((input_ids[row, : input_ids.shape[1] - left] == self.config.image_token_id).sum())
             for index in range(picture, picture + count):
@@ -173,7 +193,7 @@ class Phi3VGenerationMixin(GenerationMixin):
                 if cached < 0:
                     kept.append(index)
             picture += count
-        return self._take_pictures(kept, crop_features, image_sizes) if kept else (None, None)
+        return self._take_pictures(kept, pictures) if kept else dict.fromkeys(pictures)
 
     def _pictures_of_rows(self, input_ids: torch.Tensor, image_sizes: torch.Tensor) -> tuple[list[int], list[int]]:
         """How many tokens each picture takes, and how many pictures each row holds."""
@@ -181,14 +201,16 @@ class Phi3VGenerationMixin(GenerationMixin):
         tokens = [vision.num_tokens(*grid) for grid in vision.grids(image_sizes)]
         return tokens, images_per_row(input_ids, tokens, self.config.image_token_id)
 
-    def _take_pictures(
-        self, order: list[int], crop_features: torch.Tensor, image_sizes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features and sizes of the pictures named, in that order."""
-        crops = crop_features.split(
-            [1 + rows * columns for rows, columns in self.model.vision_embed_tokens.grids(image_sizes)]
-        )
-        return torch.cat([crops[index] for index in order]), image_sizes[order]
+    def _take_pictures(self, order: list[int], pictures: dict[str, Any]) -> dict[str, Any]:
+        """Crops (or their features) and sizes of the pictures named, in that order."""
+        sizes = pictures["image_sizes"]
+        counts = [1 + rows * columns for rows, columns in self.model.vision_embed_tokens.grids(sizes)]
+        taken = {"image_sizes": sizes[order]}
+        for name in ("pixel_values", "crop_features"):
+            if pictures[name] is not None:
+                parts = pictures[name].split(counts)
+                taken[name] = torch.cat([parts[index] for index in order])
+        return taken
 
     def _expand_inputs_for_generation(
         self,
@@ -198,18 +220,18 @@ class Phi3VGenerationMixin(GenerationMixin):
         **model_kwargs: Any,
     ) -> tuple[torch.Tensor | None, dict[str, Any]]:
         """Repeat every row and, group by group, its pictures: rows a a b b, pictures a1 a2 a1 a2 b1 b1."""
-        features, sizes = model_kwargs.pop("crop_features", None), model_kwargs.pop("image_sizes", None)
-        rows = input_ids
+        pictures = {name: model_kwargs.pop(name, None) for name in ("pixel_values", "crop_features", "image_sizes")}
+        rows, sizes = input_ids, pictures["image_sizes"]
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
-        if features is not None and sizes is not None and rows is not None and expand_size > 1:
+        if sizes is not None and rows is not None and expand_size > 1:
             order: list[int] = []
             for count in self._pictures_of_rows(rows, sizes)[1]:
                 first = len(order) // expand_size
                 order += list(range(first, first + count)) * expand_size
-            features, sizes = self._take_pictures(order, features, sizes)
-        return input_ids, {**model_kwargs, "crop_features": features, "image_sizes": sizes}
+            pictures = self._take_pictures(order, pictures)
+        return input_ids, {**model_kwargs, **pictures}
 
 
 __all__ = ["Phi3VGenerationMixin"]

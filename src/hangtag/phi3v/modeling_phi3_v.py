@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import initialization
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
@@ -21,11 +22,12 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from hangtag.errors import ModelError
+from hangtag.phi3v.attention_phi3_v import packed_arguments
 from hangtag.phi3v.checkpoint_phi3_v import Phi3VCheckpointMixin
 from hangtag.phi3v.collating_phi3_v import IGNORED_LABEL, without_picture_places
 from hangtag.phi3v.configuration_phi3_v import Phi3VConfig
 from hangtag.phi3v.generation_phi3_v import Phi3VGenerationMixin
-from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, flash_lengths, packed_lengths
+from hangtag.phi3v.rotary_phi3_v import Phi3VRotaryEmbedding, packed_lengths
 from hangtag.phi3v.vision_phi3_v import Phi3VImageEmbedding, images_per_row
 
 
@@ -132,7 +134,7 @@ class Phi3VModel(Phi3VPreTrainedModel):
         self._check_vocabulary(word_ids_BT)
         hidden_BTD: torch.Tensor = self.embed_tokens(word_ids_BT)
         if not grids:
-            return hidden_BTD
+            return hidden_BTD + vision.nothing() if isinstance(vision, FSDPModule) else hidden_BTD
         # One call of the module, from crops to features: sharded training gathers its weights for just that.
         crops = None if pixel_values is None else self.gather_crops(pixel_values, grids)
         features = vision(grids, crops, crop_features)
@@ -191,19 +193,20 @@ class Phi3VModel(Phi3VPreTrainedModel):
             position_ids = torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)[None] + past
         elif past_key_values is None and (own := packed_lengths(position_ids, attention_mask)) is not None:
             length, use_cache = own, False
-            if "flash" in str(self.config._attn_implementation):
-                kwargs.update(flash_lengths(position_ids.expand(len(hidden_BTD), -1)))
+            kwargs.update(packed_arguments(self.config, position_ids.expand(len(hidden_BTD), -1), hidden_BTD.dtype))
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
 
-        windowed = self.config.sliding_window is not None
-        mask = (create_sliding_window_causal_mask if windowed else create_causal_mask)(
-            config=self.config,
-            inputs_embeds=hidden_BTD,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            position_ids=position_ids,
-        )
+        mask = None
+        if "packing" not in kwargs:
+            windowed = self.config.sliding_window is not None
+            mask = (create_sliding_window_causal_mask if windowed else create_causal_mask)(
+                config=self.config,
+                inputs_embeds=hidden_BTD,
+                attention_mask=attention_mask,
+                past_key_values=past_key_values,
+                position_ids=position_ids,
+            )
         position_embeddings = self.rotary_emb(position_ids, length, hidden_BTD.dtype)
         for layer in self.layers:
             hidden_BTD = layer(

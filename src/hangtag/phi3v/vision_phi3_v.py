@@ -191,6 +191,16 @@ class Phi3VImageEmbedding(nn.Module):
         features: torch.Tensor = self.img_projection(assembled)
         return features
 
+    def nothing(self) -> torch.Tensor:
+        """Zero, by way of a blank picture and all weights.
+
+        Processes that share a sharded module's weights must call it equally often; one that has no picture calls this.
+        """
+        side = self.config.crop_size
+        blank_C3SS = torch.zeros(2, 3, side, side, device=self.glb_GN.device)
+        nothing: torch.Tensor = self([(1, 1)], blank_C3SS).sum() * 0
+        return nothing
+
 
 def images_per_row(input_ids_BT: torch.Tensor, tokens: Sequence[int], image_token_id: int) -> list[int]:
     """How many pictures each row holds, after checking that every picture finds exactly its places.

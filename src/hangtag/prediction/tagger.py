@@ -7,7 +7,7 @@ within the length limit is no answer: half a price is not a price.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,14 @@ class Tagger:
         inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
         if pictures:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        return self.write(inputs)
+
+    def write(self, inputs: Mapping[str, torch.Tensor]) -> list[str | None]:
+        """The raw text written after each of some prompts, padded on the left; None where it did not end.
+
+        Args:
+            inputs: of `generate`, on the model's device.
+        """
         with torch.inference_mode():
             ids_BT = self.model.generate(**inputs, do_sample=False)
         new_BT = ids_BT[:, inputs["input_ids"].shape[1] :].tolist()

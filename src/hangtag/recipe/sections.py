@@ -196,8 +196,8 @@ class Train(Section):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         problems = []
-        if self.learning_rate != "auto" and not 0 < self.learning_rate < 1:
-            problems.append(f"learning_rate {self.learning_rate} lies not between 0 and 1")
+        if self.learning_rate != "auto" and not 0 < self.learning_rate <= 1:
+            problems.append(f"learning_rate {self.learning_rate} lies not in 0 to 1")
         if self.workers != "auto" and self.workers < 0:
             problems.append(f"workers {self.workers} is below 0")
         if self.best == "answers" and not self.validation_answers:

@@ -19,6 +19,7 @@ from typing import Any
 from hangtag.files import write_jsonl
 from hangtag.recipe import Train
 
+MEASURED = ("validation_loss", "answer_score", "readable")
 HIGHER_IS_BETTER = {"validation_loss": False, "answer_score": True}
 
 Record = dict[str, Any]
@@ -59,6 +60,17 @@ class Log:
     def best_step(self, settings: Train) -> int | None:
         """The step of the best validation so far, the first of equals; None where the recipe keeps the last model."""
         return best_step(self.records, settings)
+
+    def final_metrics(self, settings: Train) -> dict[str, float]:
+        """What the last validation measured of the model that is kept, and the last training loss."""
+        kept = self.best_step(settings)
+        validated = [
+            each for each in self.records if "validation_loss" in each and each["step"] == (kept or each["step"])
+        ]
+        losses = [each["loss"] for each in self.records if "loss" in each]
+        found = {"step": validated[-1]["step"]} if validated else {}
+        found |= {name: validated[-1][name] for name in MEASURED if validated and name in validated[-1]}
+        return found | ({"loss": losses[-1]} if losses else {})
 
     def is_over(self, settings: Train) -> bool:
         """Whether the recipe's `patience` has run out."""

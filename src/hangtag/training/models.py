@@ -22,7 +22,7 @@ from hangtag.training.environment import precision
 from hangtag.training.nano import nano_model, nano_processor
 from hangtag.training.parts import freeze
 
-Trainable: TypeAlias = PreTrainedModel | PeftModel  # noqa: UP040
+Trainable: TypeAlias = PreTrainedModel | PeftModel
 
 
 def load_base(recipe: Recipe, rows: Sequence[UsableRow]) -> tuple[Phi3VProcessor, PreTrainedModel]:
@@ -65,7 +65,7 @@ def prepare(model: PreTrainedModel, recipe: Recipe) -> Trainable:
     settings, config = recipe.train, model.config
     assert isinstance(config, Phi3VConfig)
     rates = settings.part_rates()
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("packed")
     if settings.checkpointing:
         _keep_layer_inputs_only(model)
     if settings.method == "full":

@@ -1,31 +1,183 @@
-"""This process among those of a training run; alone, it is the first of one."""
+"""This process among those of a training run; alone, it is the first of one.
+
+They are started by `accelerate launch` or `torchrun`, which leave their numbers in the environment. All of them run the
+same program; what must be one man's work or word - the run folder, the log, an error - goes by the first of them.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, broadcast_object_list
+from torch import distributed
 
+from hangtag.errors import ToldElsewhere, UsageError
+from hangtag.files import Run
+from hangtag.recipe import Train
+
+# The first may compute alone for long: CLIP's features of a large catalogue, the hashes of a checkpoint.
+PATIENCE = timedelta(hours=12)
+_FAILED = "hangtag/failed"
+_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 T = TypeVar("T")
 
 
 class Processes:
-    """Set up from what `accelerate launch` or `torchrun` left in the environment."""
+    """Set up from what the launcher left in the environment; without any, this process is alone.
+
+    Raises:
+        UsageError: launched in a way that cannot train here.
+    """
 
     def __init__(self) -> None:
-        self.state = PartialState()
+        problem = _unusable_launch()
+        if problem:
+            raise UsageError(problem) if os.environ.get("LOCAL_RANK", "0") == "0" else ToldElsewhere
+        launched = "LOCAL_RANK" in os.environ
+        # Left alone, Accelerate takes processes without an accelerator for one each of many runs.
+        self.on_cpu = _is_set("ACCELERATE_USE_CPU") or (launched and not torch.accelerator.is_available())
+        self.state = PartialState(cpu=self.on_cpu, timeout=PATIENCE)
         self.index: int = self.state.process_index
         self.number: int = self.state.num_processes
         self.main = self.index == 0
+        asked = int(os.environ.get("WORLD_SIZE", "1"))
+        if launched and asked != self.number:
+            raise UsageError(
+                f"{asked} processes were launched, but they cannot work together on this machine's accelerator; "
+                "set ACCELERATE_USE_CPU=true to train on CPUs"
+            )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the launcher asks for FSDP2: each process then holds a share of the weights."""
+        return self.state.distributed_type != DistributedType.NO and _is_set("ACCELERATE_USE_FSDP")
 
     def wait(self) -> None:
         """Until all processes have come here."""
         self.state.wait_for_everyone()
 
-    def agreed(self, decided: T) -> T:
-        """What the first process decided, in all of them."""
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The first process does what stands inside, then the others."""
+        with self.state.main_process_first():
+            yield
+
+    def told(self, value: T) -> T:
+        """The first process's `value`, in all of them."""
+        box = [value]
+        if self.number > 1:
+            broadcast_object_list(box)
+        return box[0]
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Which of the flags are set in any process."""
         if self.number == 1:
-            return decided
-        told: list[T] = broadcast_object_list([decided])
-        return told[0]
+            return list(flags)
+        found = torch.tensor([int(each) for each in flags], device=self.state.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return [bool(each) for each in found.tolist()]
+
+    @contextmanager
+    def of_one_voice(self) -> Iterator[None]:
+        """Where processes fail, the first to do so tells why; the others, which fail for want of it, end in silence.
+
+        Raises:
+            ToldElsewhere: instead of an error that another process tells, or that follows from its end.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.number == 1 or self._fails_first():
+                raise
+            silent = ToldElsewhere()
+            silent.exit_code = getattr(error, "exit_code", 1)
+            raise silent from error
+
+    def has_failed(self) -> bool:
+        """Whether an error has ended any process."""
+        if self.number == 1:
+            return False
+        try:
+            return bool(distributed.distributed_c10d._get_default_store().check([_FAILED]))
+        except (RuntimeError, ValueError):
+            return True  # the process that kept count is gone
+
+    def _fails_first(self) -> bool:
+        try:
+            return bool(distributed.distributed_c10d._get_default_store().add(_FAILED, 1) == 1)
+        except (RuntimeError, ValueError):
+            return False
+
+    def require_shared(self, run: Run) -> None:
+        """Raise a UsageError where this process does not see the run folder that the first has made."""
+        if not run.recipe.is_file():
+            raise UsageError(
+                f"{socket.gethostname()} does not see {run.path}, which the first process has made; "
+                "--out must lie in a folder that all machines share"
+            )
+
+    def require_trainable(self, settings: Train) -> None:
+        """Raise a UsageError where the recipe asks for what sharded weights do not allow."""
+        if not self.sharded:
+            return
+        problems = {
+            'optimizer = "muon"': settings.optimizer == "muon",
+            'optimizer = "adamw_8bit"': settings.optimizer == "adamw_8bit",
+            'method = "qlora"': settings.method == "qlora",
+        }
+        for what, is_so in problems.items():
+            if is_so:
+                raise UsageError(
+                    f"{what} needs whole matrices in each process, and FSDP2 shards them; launch without --use_fsdp"
+                    + (', or take optimizer = "adamw"' if "optimizer" in what else "")
+                )
+
+    def shard_on_cpu(self, accelerator: Accelerator) -> None:
+        """Let Accelerate shard on CPUs too, as torch can: it heeds its FSDP settings only on accelerators."""
+        if not (self.sharded and accelerator.distributed_type == DistributedType.MULTI_CPU):
+            return
+        plugin, state = FullyShardedDataParallelPlugin(), accelerator.state
+        if accelerator.mixed_precision != "no":
+            plugin.set_mixed_precision(accelerator.mixed_precision)
+        state.fsdp_plugin = plugin
+        state.distributed_type = DistributedType.FSDP
+        PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+    def end(self) -> None:
+        """Part from the other processes, in order."""
+        if self.number > 1 and distributed.is_initialized():
+            self.wait()
+            self.state.destroy_process_group()
+
+
+def is_first() -> bool:
+    """Whether this process, which has been set up, is the one that speaks."""
+    return bool(PartialState().is_main_process)
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("true", "1", "yes")
+
+
+def _unusable_launch() -> str | None:
+    """Why the way this process was launched cannot train, or None."""
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+        return "DeepSpeed is not supported; shard with FSDP2: accelerate launch --use_fsdp --fsdp_version 2"
+    if _is_set("ACCELERATE_USE_MEGATRON_LM"):
+        return "Megatron-LM is not supported; shard with FSDP2: accelerate launch --use_fsdp --fsdp_version 2"
+    if _is_set("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
+        return "FSDP1 is not supported; add --fsdp_version 2 to accelerate launch"
+    alone = not any(name in os.environ for name in ("RANK", *_MPI))
+    if alone and _is_set("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ:
+        return (
+            "accelerate launch --cpu starts one process without MPI, however many are asked for; "
+            "give --multi_gpu instead of --cpu: where there is no GPU, the processes compute on CPUs"
+        )
+    return None

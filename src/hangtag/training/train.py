@@ -12,7 +12,6 @@ from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import Examples
 from hangtag.examples.loading import Steps, Vision
 from hangtag.files import Run, read_jsonl, whole_folder
-from hangtag.phi3v import Phi3VProcessor
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe
 from hangtag.training.begun import alone, begin, check_output, check_unchanged, digest
@@ -24,7 +23,9 @@ from hangtag.training.log import Log
 from hangtag.training.models import Trainable, load_base, phi3v, prepare, require_libraries
 from hangtag.training.parts import trained_parts
 from hangtag.training.processes import Processes
+from hangtag.training.tracking import Trackers, check_trackers
 from hangtag.training.trainer import StepTrainer
+from hangtag.training.vision import make_vision
 from hangtag.training.watch import Watch
 
 Say = Callable[[str], None]
@@ -51,20 +52,22 @@ def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = q
         UsageError: a library that the recipe needs is not installed.
         ModelError: the base model cannot be loaded.
     """
-    run = Run(Path(out))
-    with told(run):
-        _train(recipe, run, stages, say)
+    run, processes = Run(Path(out)), Processes()
+    if not processes.main:
+        stages, say = silent, quiet
+    with processes.of_one_voice(), told(run):
+        _train(recipe, run, processes, stages, say)
     return run
 
 
-def _train(recipe: Recipe, run: Run, stages: Stages, say: Say) -> None:
-    begun = check_output(run, recipe, say)
+def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: Say) -> None:
+    """`train`, in this process."""
+    begun, finished = processes.told(_state_of(run, recipe, say) if processes.main else (False, False))
     require_libraries(recipe)
-    if run.has_model():
+    check_trackers(recipe)
+    processes.require_trainable(recipe.train)
+    if finished:
         return
-    processes = Processes()
-    if not processes.main:
-        stages, say = silent, quiet
     rows = read_rows(recipe)
     processor, model = load_base(recipe, rows.train)
     examples, validation, too_long = make_examples(recipe, rows, processor, model.config.max_position_embeddings)
@@ -72,23 +75,29 @@ def _train(recipe: Recipe, run: Run, stages: Stages, say: Say) -> None:
     if processes.main and not begun:
         begin(run, recipe, rows.rejected + too_long, data)
     processes.wait()
+    processes.require_shared(run)
     check_unchanged(run, data, say)
-    with stages("reading pictures") as progress:
-        examples.read_ahead(os.cpu_count() or 1, progress)
-    with alone(run, processes.main), deferred_interrupt(say) as wish:
+    # An error in one process ends the others by SIGTERM: no wish, and nothing to be told about.
+    interrupt = deferred_interrupt(lambda line: None if processes.has_failed() else say(line))
+    with alone(run, processes.main), interrupt as wish:
         # Answers may be half as long again as the longest that is learned.
         model.generation_config.max_new_tokens = math.ceil(max(examples.labels()) * 1.5) + 4
+        splits = [examples] if validation is None else [examples, validation]
+        vision = make_vision(recipe, model, processor, splits, processes, stages, say)
+        if vision.cache is None:
+            with stages("reading pictures") as progress:
+                examples.read_ahead(os.cpu_count() or 1, progress)
         learner = prepare(model, recipe)
-        _fit(recipe, run, learner, processor, examples, validation, processes, wish, stages, say)
+        steps, *checks = (_steps(recipe, each, vision, processes, each is examples) for each in splits)
+        _fit(recipe, run, learner, steps, checks[0] if checks else None, processes, wish, stages, say)
 
 
 def _fit(
     recipe: Recipe,
     run: Run,
     model: Trainable,
-    processor: Phi3VProcessor,
-    examples: Examples,
-    validation: Examples | None,
+    steps: Steps,
+    checks: Steps | None,
     processes: Processes,
     wish: Interrupt,
     stages: Stages,
@@ -97,14 +106,13 @@ def _fit(
     """Train to the end, or to where the run is interrupted, and save the model."""
     for part in trained_parts(model, recipe.train.part_rates()):
         say(str(part))
-    steps = _steps(recipe, examples, Vision(), processes, learns=True)
-    checks = None if validation is None else _steps(recipe, validation, Vision(), processes, learns=False)
-    found = processes.agreed(take_up(run, recipe.train, say) if processes.main else None)
+    found = processes.told(take_up(run, recipe.train, say) if processes.main else None)
     log = Log(run.log, read_jsonl(found / run.log.name) if found else [], processes.main)
+    trackers = Trackers(recipe, run, say, processes.main)
     with stages("training") as progress:
         every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
         watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
-        trainer = StepTrainer(recipe, run, model, processor, steps, checks, log, processes, [watch])
+        trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
         if found:
             say(f"going on from {found}")
             trainer.goes_on_from(found)
@@ -115,7 +123,13 @@ def _fit(
             "run the same command again to go on"
         )
     trainer.load_best()
-    _save(run, trainer, processor, processes)
+    _save(run, trainer, processes)
+    trackers.finish(log.final_metrics(recipe.train), run.model)
+
+
+def _state_of(run: Run, recipe: Recipe, say: Say) -> tuple[bool, bool]:
+    """Whether `run` was begun before, and whether it is finished; raises as `check_output`."""
+    return check_output(run, recipe, say), run.has_model()
 
 
 def _steps(recipe: Recipe, examples: Examples, vision: Vision, processes: Processes, learns: bool) -> Steps:
@@ -124,7 +138,7 @@ def _steps(recipe: Recipe, examples: Examples, vision: Vision, processes: Proces
     return Steps(examples, plan, vision, augmentation, recipe.train.seed, processes.index)
 
 
-def _save(run: Run, trainer: StepTrainer, processor: Phi3VProcessor, processes: Processes) -> None:
+def _save(run: Run, trainer: StepTrainer, processes: Processes) -> None:
     """The model folder, whole."""
     state = trainer.whole_state()
     if processes.main:
@@ -133,6 +147,6 @@ def _save(run: Run, trainer: StepTrainer, processor: Phi3VProcessor, processes: 
         with whole_folder(run.model) as folder:
             model.save_pretrained(folder, state_dict=state)
             base.generation_config.save_pretrained(folder)
-            processor.save_pretrained(folder)
+            trainer.steps.examples.processor.save_pretrained(folder)
             flush_all(folder)
     processes.wait()

@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from hangtag.errors import RunError
+from hangtag.errors import DataError, RunError
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
-from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
 from hangtag.training.checkpoints import (
@@ -41,7 +40,9 @@ from hangtag.training.models import Trainable
 from hangtag.training.optimizers import make_optimizer
 from hangtag.training.parts import GradientCheck
 from hangtag.training.processes import Processes
-from hangtag.training.validation import Written, answer_metrics, spread, write_answers
+from hangtag.training.tracking import Trackers
+from hangtag.training.validation import answer_metrics, spread, write_answers
+from hangtag.training.watch import Watch
 
 # Numbers that must be finite for a step to be kept.
 CHECKED = {"loss": "loss", "grad_norm": "gradient's norm", "validation_loss": "validation loss"}
@@ -53,6 +54,8 @@ class StepTrainer(Trainer):
     Args:
         steps, validation: of this process; `validation` keeps its rows' order, None where the split is empty.
         log: where the best step is looked up.
+        trackers: shown what is written at each validation.
+        watch: decides when to validate, to save and to stop.
     """
 
     def __init__(
@@ -60,21 +63,20 @@ class StepTrainer(Trainer):
         recipe: Recipe,
         run: Run,
         model: Trainable,
-        processor: Phi3VProcessor,
         steps: Steps,
         validation: Steps | None,
         log: Log,
         processes: Processes,
-        callbacks: list[TrainerCallback],
+        trackers: Trackers,
+        watch: Watch,
     ) -> None:
         self.recipe = recipe
         self.run = run
-        self.processor = processor
         self.steps = steps
         self.validation = validation
         self.run_log = log
         self.processes = processes
-        self.written: list[Written] = []
+        self.trackers = trackers
         self.tokens = 0
         self.waited = 0.0
         self.since = time.monotonic()
@@ -82,8 +84,15 @@ class StepTrainer(Trainer):
         self.control: TrainerControl
         self.state: TrainerState
         self.optimizer: torch.optim.Optimizer | None
-        super().__init__(model=model, args=arguments(recipe, run, steps.plan.steps), callbacks=callbacks)
+        settings = arguments(recipe, run, steps.plan.steps, processes.on_cpu)
+        super().__init__(model=model, args=settings, callbacks=[watch, *trackers.callbacks])
         self.remove_callback(PrinterCallback)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer, but CPUs shard too."""
+        super().create_accelerator_and_postprocess()
+        self.processes.shard_on_cpu(self.accelerator)
+        self.is_fsdp_enabled = self.processes.sharded
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +129,8 @@ class StepTrainer(Trainer):
         passes, labels, counted = inputs["passes"], inputs["labels"], 0
         total = torch.zeros((), device=self.args.device)
         for number, each in enumerate(passes):
-            waits = number < len(passes) - 1
+            # Sharded, a pass's gradients are moved at once: whole ones would take the memory that sharding saves.
+            waits = number < len(passes) - 1 and not self.is_fsdp_enabled
             with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
                 with self.compute_loss_context_manager():
                     summed, count = answer_loss(model, self._moved(each), self.recipe.train.label_smoothing)
@@ -132,7 +142,7 @@ class StepTrainer(Trainer):
             raise RunError(f"a step learned {counted} answer tokens, but its rows hold {labels}; please report this bug")
         self.tokens = inputs["tokens"]
         if inputs["pictures"] == any(self.steps.plan.pictured):
-            self.check_gradients(self.model.named_parameters())
+            self.check_gradients(self.model.named_parameters(), self.processes.any)
         return total
 
     def _moved(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -175,9 +185,12 @@ class StepTrainer(Trainer):
         metrics = {"validation_loss": self._validation_loss(self.validation)}
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
-            rows = [self.validation.examples.rows[place] for place in chosen]
-            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), rows)
-            metrics |= answer_metrics(self.written, self.recipe.task.template)
+            tagger = Tagger(self.model, self.validation.examples.processor, self.recipe)
+            written = write_answers(tagger, self.validation, chosen)
+            metrics |= answer_metrics(written, self.recipe.task.template)
+            shown = [written[place] for place in spread(len(written), self.recipe.track.samples)]
+            self.trackers.samples(self.state.global_step, shown)
+        metrics = self.processes.told(metrics)  # what they decide by must be one and the same
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -231,7 +244,7 @@ class StepTrainer(Trainer):
         if best is None or best == self.state.global_step:
             return
         checkpoint = checkpoint_at(self.run, best)
-        problem = self.processes.agreed(damage(checkpoint) if self.processes.main else None)
+        problem = self.processes.told(damage(checkpoint) if self.processes.main else None)
         if problem:
             raise RunError(
                 f"the best checkpoint, {checkpoint}, is damaged ({problem}); "
@@ -249,7 +262,7 @@ class StepTrainer(Trainer):
 
 def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     if isinstance(step, Failed):
-        raise step.error
+        raise DataError(step.message)
     return step
 
 
@@ -269,11 +282,15 @@ def _check_number(name: str, value: float, step: int) -> None:
         raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
 
 
-def arguments(recipe: Recipe, run: Run, steps_per_epoch: int) -> TrainingArguments:
-    """The Trainer's settings; when to validate and to save is decided in `watch`."""
+def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = False) -> TrainingArguments:
+    """The Trainer's settings; when to validate and to save is decided in `watch`.
+
+    Args:
+        on_cpu: leave accelerators alone.
+    """
     settings = recipe.train
     steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=steps,
         per_device_train_batch_size=1,
@@ -290,4 +307,9 @@ def arguments(recipe: Recipe, run: Run, steps_per_epoch: int) -> TrainingArgumen
         disable_tqdm=True,
         remove_unused_columns=False,
         seed=settings.seed,
+        use_cpu=on_cpu,
+        ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
+        ddp_broadcast_buffers=False,  # none of them changes
     )
+    made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
+    return made

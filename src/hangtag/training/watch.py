@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hangtag.progress import Progress
@@ -53,11 +52,11 @@ class Watch(TrainerCallback):
         due = state.global_step % self.every == 0 or state.global_step == state.max_steps
         control.should_evaluate = due and self.validates
         control.should_save = due
-        self._stop_if_asked(args, state, control)
+        self._stop_if_asked(state, control)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         control.should_training_stop |= self.log.is_over(self.settings)
-        self._stop_if_asked(args, state, control)
+        self._stop_if_asked(state, control)
 
     def on_log(
         self,
@@ -73,14 +72,10 @@ class Watch(TrainerCallback):
         if "loss" in record:
             self.note = f"loss {record['loss']:.3f}"
 
-    def _stop_if_asked(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
-        if self._asked(args) and state.global_step < state.max_steps:
+    def _stop_if_asked(self, state: TrainerState, control: TrainerControl) -> None:
+        if self._asked() and state.global_step < state.max_steps:
             self.interrupted = control.should_save = control.should_training_stop = True
 
-    def _asked(self, args: TrainingArguments) -> bool:
+    def _asked(self) -> bool:
         """Whether any process was asked to stop: all must stop at the same step."""
-        if self.processes.number == 1:
-            return self.wish.asked
-        asked = torch.tensor(int(self.wish.asked), device=args.device)
-        torch.distributed.all_reduce(asked)
-        return bool(asked)
+        return self.processes.any([self.wish.asked])[0]

@@ -3,64 +3,16 @@ import math
 
 import pytest
 import torch
-from conftest import TINY, tiny_model, tiny_processor
-from PIL import Image
-from torch.nn import functional
+from conftest import TINY
 
-from hangtag.answer import Template
 from hangtag.errors import HangtagError, OutputNotEmpty, RunError
-from hangtag.examples.examples import Collator, Examples, UsableRow
 from hangtag.files import Run, read_jsonl
 from hangtag.progress import silent
 from hangtag.recipe import load_recipe
+from hangtag.training.checkpoints import checkpoints
 from hangtag.training.environment import environment, precision
 from hangtag.training.log import Log
-from hangtag.training.sft import answer_loss, checkpoints
 from hangtag.training.train import train
-
-TAG = Template("Tag: {title}, {price}", {"title": "text", "price": "number"})
-
-
-@pytest.fixture
-def model_and_batch(tmp_path):
-    rows = []
-    for index, title in enumerate(["Red Bag", "Long Blue Coat"]):
-        Image.new("RGB", (56, 56), (200 * index, 90, 40)).save(tmp_path / f"{index}.png")
-        rows.append(UsableRow({"title": title, "price": 10.0 + index}, tmp_path / f"{index}.png"))
-    processor = tiny_processor()
-    examples = Examples(rows, processor, TAG, "What is it?")
-    batch = Collator(processor.image_processor, processor.tokenizer.pad_token_id)(list(examples))
-    model = tiny_model(processor)
-    for parameter in model.parameters():  # some begin at zero, where no gradient would get past them
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.02)
-    return model, batch
-
-
-def test_the_loss_equals_the_slow_one_over_full_logits_and_so_do_the_gradients(model_and_batch):
-    model, batch = model_and_batch
-    loss, count = answer_loss(model, batch)
-    loss.backward()
-    gradients = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
-    model.zero_grad()
-    logits = model(**{name: each for name, each in batch.items() if name != "labels"}).logits
-    slow = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum")
-    slow.backward()
-    assert count == (batch["labels"] != -100).sum()
-    assert loss.item() == pytest.approx(slow.item(), rel=1e-5)
-    for name, each in model.named_parameters():
-        if each.grad is not None:
-            assert torch.allclose(gradients[name], each.grad, atol=1e-5), name
-
-
-def test_the_picture_gets_a_gradient_and_changes_the_loss(model_and_batch):
-    model, batch = model_and_batch
-    loss, _ = answer_loss(model, batch)
-    loss.backward()
-    clip = model.model.vision_embed_tokens.img_processor.vision_model
-    assert clip.embeddings.patch_embedding.weight.grad.abs().sum() > 0
-    inverted, _ = answer_loss(model, batch | {"pixel_values": -batch["pixel_values"]})
-    assert abs(inverted.item() - loss.item()) > 1e-6
 
 
 def recipe(catalogue, *changes):
@@ -91,38 +43,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(small_cat
         weights.append((made.model / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
     assert weights[0] != weights[2]
-
-
-class Stop(Exception):
-    pass
-
-
-def test_a_run_interrupted_after_a_checkpoint_ends_as_an_unbroken_one(small_catalogue, tmp_path, monkeypatch):
-    wanted = recipe(small_catalogue, "train.epochs=4", "train.checkpoint_epochs=2")
-    whole = train(wanted, tmp_path / "whole")
-
-    from contextlib import contextmanager
-
-    @contextmanager
-    def interrupting(title):
-        def progress(done, total, note=""):
-            if title == "training" and done > total // 2 + 2:
-                raise Stop
-
-        yield progress
-
-    with pytest.raises(Stop):
-        train(wanted, tmp_path / "broken", interrupting)
-    broken = Run(tmp_path / "broken")
-    assert checkpoints(broken)
-    assert not broken.model.exists()
-    train(wanted, broken.path)
-    assert (broken.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
-    losses = [
-        [{k: v for k, v in record.items() if k != "seconds"} for record in read_jsonl(run.log)]
-        for run in (whole, broken)
-    ]
-    assert losses[0] == losses[1]
 
 
 def test_only_a_run_of_the_same_recipe_is_taken_up(small_catalogue, small_run, tmp_path):
