@@ -8,20 +8,25 @@ import functools
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+PATIENCE = 120
+"""Seconds that a run may take; it takes two, and more on a machine that is busy with other things."""
+
 
 @contextmanager
 def forkable():
     """A process to fork from; hand it to `Command`."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     # The models are so small that one thread is fastest, whatever else the machine does.
     with subprocess.Popen([sys.executable, __file__], env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) as made:
         yield made
+        made.kill()  # closing its input is not enough: worker processes of runs in the tests' own process hold it too
 
 
 class Command:
@@ -38,11 +43,15 @@ class Command:
     def __init__(self, fork, said, *arguments, dies_at=None, nth=1, signals=(signal.SIGKILL,), file_limit=None):
         self.fork, self.said = fork, Path(said)
         order = {"arguments": [str(each) for each in arguments], "said": str(said), "dies_at": dies_at, "nth": nth}
-        print(json.dumps(order | {"signals": signals, "file_limit": file_limit}), file=fork.stdin, flush=True)
+        fork.stdin.write(json.dumps(order | {"signals": signals, "file_limit": file_limit}).encode() + b"\n")
         self.pid = int(fork.stdout.readline())
 
     def wait(self):
         """The exit code, negative for a signal."""
+        if not select.select([self.fork.stdout], [], [], PATIENCE)[0]:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.fork.stdout.readline()
+            raise TimeoutError(f"it hangs; it said: {self.said.read_text()}")
         return int(self.fork.stdout.readline())
 
     def running(self):

@@ -11,7 +11,6 @@ import subprocess
 import time
 import zlib
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from functools import partial
 
 import datasets
@@ -19,9 +18,9 @@ import numpy
 import pyarrow
 import pytest
 from conftest import HANGTAG, hangtag
+from disks import small_disk
 from PIL import Image
 from pyarrow import parquet
-from disks import small_disk
 from servers import Hub, Reset, Server, ok, status
 
 from hangtag.catalogue import open_catalogue

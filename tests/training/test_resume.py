@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import HANGTAG, TINY, settings
 from disks import small_disk
-from forked import Command, forkable
 
 from hangtag.files import Run, read_jsonl
 from hangtag.training.checkpoints import checkpoints, damage
@@ -20,27 +19,6 @@ PLAIN = [f"train.{key}" for key in ("flip=false", "shift=0", "zoom=0", "light=0"
 LORA = [*PLAIN, "train.method=lora", "train.lora.dropout=0.3", "train.learning_rate=0.003", "train.workers=0"]
 STEPS, EVERY = 9, 3
 KILLED = -signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def fork():
-    with forkable() as made:
-        yield made
-        made.stdin.close()
-
-
-@pytest.fixture(scope="module")
-def train(fork, small_catalogue):
-    """Start `hangtag train demo` on the small catalogue into a folder."""
-
-    def start(out, *changes, **moment):
-        return Command(fork, f"{out}.txt", *command(out, small_catalogue, *changes), **moment)
-
-    return start
-
-
-def command(out, catalogue, *changes):
-    return ["train", "demo", "--out", out, *settings(f"data.path={catalogue}", *TINY, *changes)]
 
 
 def finish(run):
@@ -94,7 +72,7 @@ CHAINS = {
     "the end": [
         ("an old checkpoint is not yet removed", "hangtag.training.trainer:prune", 3),
         ("the model is half-written", "hangtag.training.train:flush_all", 1),
-        ("the model lacks its name", "hangtag.files:os.rename", 1),
+        ("the model is not begun", "hangtag.training.train:whole_folder", 1),
     ],
 }
 
@@ -126,7 +104,8 @@ def test_a_run_killed_from_outside_leaves_no_process_and_its_workers_do_not_deci
 
 def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(train, unbroken, tmp_path):
     out = tmp_path / "run"
-    for name, nth, step in ((signal.SIGINT, 2, 2), (signal.SIGTERM, 3, 5)):
+    # In a step, then in the validation of a step that is saved anyway.
+    for name, nth, step in ((signal.SIGINT, 2, 2), (signal.SIGTERM, 2, 3)):
         run = train(out, *FULL, dies_at=STEP, nth=nth, signals=[name])
         assert run.wait() == 130
         said = run.said.read_text()
@@ -147,7 +126,8 @@ def test_a_second_ctrl_c_stops_at_once_and_the_command_itself_goes_on(train, unb
     assert "Traceback" not in run.said.read_text()
     assert [each.name for each in checkpoints(Run(out))] == ["step-3"]
     assert damage(checkpoints(Run(out))[0]) is None
-    line = [HANGTAG, *command(out, small_catalogue, *FULL)]
+    pairs = settings(f"data.path={small_catalogue}", *TINY, *FULL)
+    line = [HANGTAG, "train", "demo", "--out", out, *pairs]
     done = subprocess.run(line, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert f"going on from {out}/checkpoints/step-3" in done.stderr
     assert_same(out, unbroken)
@@ -226,9 +206,17 @@ def test_on_a_full_disk_the_last_checkpoint_stays_whole(train, unbroken, tmp_pat
 
 
 def test_a_limit_on_the_size_of_files_is_told(train, tmp_path):
-    run = train(tmp_path / "run", *FULL, file_limit=500_000)
+    run = train(tmp_path / "run", *FULL, "train.workers=0", file_limit=500_000)
     assert run.wait() == 1
     last = run.said.read_text().strip().splitlines()[-1]
     assert "larger than is allowed here (see `ulimit -f`)" in last
     assert last.endswith("it begins anew")
     assert not list((tmp_path / "run/checkpoints").iterdir())
+
+
+def test_a_step_for_which_shared_memory_has_no_room_is_told(train, tmp_path):
+    run = train(tmp_path / "run", *FULL, "train.workers=1", file_limit=100_000)
+    assert run.wait() == 1
+    last = run.said.read_text().strip().splitlines()[-1]
+    assert last.startswith("hangtag: no room in shared memory for a step's pictures (unable to resize file")
+    assert "train.workers" in last

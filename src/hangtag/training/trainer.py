@@ -139,7 +139,9 @@ class StepTrainer(Trainer):
             total += loss.detach()
             counted += count
         if self.processes.number == 1 and counted != labels:
-            raise RunError(f"a step learned {counted} answer tokens, but its rows hold {labels}; please report this bug")
+            raise RunError(
+                f"a step learned {counted} answer tokens, but its rows hold {labels}; please report this bug"
+            )
         self.tokens = inputs["tokens"]
         if inputs["pictures"] == any(self.steps.plan.pictured):
             self.check_gradients(self.model.named_parameters(), self.processes.any)
