@@ -66,11 +66,11 @@ def test_a_base_that_is_not_there_is_one_clear_error(small_catalogue, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_log_forgets_what_comes_after_the_checkpoint(tmp_path):
+def test_the_log_goes_on_from_a_checkpoints_records(tmp_path):
     log = Log(tmp_path / "log.jsonl")
     for step in (10, 20, 30):
         log.add(step=step, loss=1.0)
-    resumed = Log(tmp_path / "log.jsonl", 20)
+    resumed = Log(tmp_path / "log.jsonl", log.records[:2])
     resumed.add(step=30, loss=0.5)
     assert [(each["step"], each["loss"]) for each in read_jsonl(tmp_path / "log.jsonl")] == [
         (10, 1.0),

@@ -108,23 +108,23 @@ def _fit(
         say(str(part))
     found = processes.told(take_up(run, recipe.train, say) if processes.main else None)
     log = Log(run.log, read_jsonl(found / run.log.name) if found else [], processes.main)
-    trackers = Trackers(recipe, run, say, processes.main)
-    with stages("training") as progress:
-        every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
-        watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
-        trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
-        if found:
-            say(f"going on from {found}")
-            trainer.goes_on_from(found)
-        trainer.train(resume_from_checkpoint=str(found) if found else None)
-    if watch.interrupted:
-        raise Interrupted(
-            f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; "
-            "run the same command again to go on"
-        )
-    trainer.load_best()
-    _save(run, trainer, processes)
-    trackers.finish(log.final_metrics(recipe.train), run.model)
+    every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
+    with Trackers(recipe, run, say, processes.main) as trackers:
+        with stages("training") as progress:
+            watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
+            trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
+            if found:
+                say(f"going on from {found}")
+                trainer.goes_on_from(found)
+            trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if watch.interrupted:
+            raise Interrupted(
+                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; "
+                "run the same command again to go on"
+            )
+        trainer.load_best()
+        _save(run, trainer, processes)
+        trackers.finish(log.final_metrics(recipe.train), run.model)
 
 
 def _state_of(run: Run, recipe: Recipe, say: Say) -> tuple[bool, bool]:
