@@ -147,7 +147,7 @@ class Processes:
                 )
 
     def require_own_kind(self, checkpoint: Path) -> None:
-        """Raise a RunError where a checkpoint holds sharded weights and this launch whole ones, or the other way round."""
+        """Raise a RunError where a checkpoint holds sharded weights and this launch whole ones, or the reverse."""
         sharded = any(checkpoint.glob("pytorch_model_fsdp*"))
         if sharded != self.sharded:
             kinds = {True: "with FSDP2 (accelerate launch --use_fsdp --fsdp_version 2)", False: "without FSDP2"}
