@@ -6,6 +6,7 @@ Everything is written under a temporary name in the same folder and then renamed
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -104,6 +105,30 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Remove what processes that were killed while they wrote the file or folder `path` left beside it."""
+    path = Path(path).absolute()
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
+        process = leftover.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if not process.isdecimal() or _lives(int(process)):
+            continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number, on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ def make_examples(
     train, validation = made
     if not len(train):
         raise DataError(f"every training row is longer than {limit} tokens; raise train.token_budget")
+    if not len(validation) and recipe.train.best != "last":
+        raise DataError(
+            f'train.best = "{recipe.train.best}" needs validation rows, but each is longer than {limit} tokens; '
+            "raise train.token_budget"
+        )
     if not train.sizes and any(recipe.train.part_rates()[part] for part in ("clip", "projector")):
         raise RunError("no training row has a picture, so clip and projector cannot learn; set their train.rates to 0")
     return train, validation if len(validation) else None, dropped

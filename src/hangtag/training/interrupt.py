@@ -17,19 +17,20 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupt(say: Callable[[str], None]) -> Iterator[Interrupt]:
-    """While this is open, the first SIGINT or SIGTERM sets `asked`; the next is what it always was."""
+    """While this is open, the first SIGINT or SIGTERM sets `asked`; the next SIGINT is what it always was.
+
+    A further SIGTERM changes nothing: `torchrun` sends one to every process after a terminal's Ctrl-C has reached them.
+    """
     wish = Interrupt()
     before: dict[signal.Signals, signal._HANDLER] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        wish.asked = True
-        say("stopping: this step is finished and saved; Ctrl-C again stops at once")
-        restore()
-
-    def restore() -> None:
-        while before:
-            name, handler = before.popitem()
-            signal.signal(name, handler)
+        if not wish.asked:
+            wish.asked = True
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            line = "stopping: this step is finished and saved; Ctrl-C again stops at once"
+            # Not from here: what was interrupted may be writing to the same stream, which would be an error.
+            threading.Thread(target=say, args=[line]).start()
 
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -37,4 +38,5 @@ def deferred_interrupt(say: Callable[[str], None]) -> Iterator[Interrupt]:
     try:
         yield wish
     finally:
-        restore()
+        for name, handler in before.items():
+            signal.signal(name, handler)

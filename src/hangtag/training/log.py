@@ -10,27 +10,34 @@ wait, seconds       share of the time since the last record that a step waited f
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hangtag.files import read_jsonl, write_jsonl
+from hangtag.files import write_jsonl
 from hangtag.recipe import Train
 
+MEASURED = ("validation_loss", "answer_score", "readable")
 HIGHER_IS_BETTER = {"validation_loss": False, "answer_score": True}
+
+Record = dict[str, Any]
 
 
 class Log:
     """Appends records with the seconds trained so far.
 
-    A resumed run goes on from its checkpoint's step: later records, which are about to be made again, are dropped, and
-    so is a line that was cut off.
+    Args:
+        records: those of the checkpoint that a run goes on from (each checkpoint holds its own); whatever else an
+            interrupted run had written is about to be made again, and is dropped.
+        writes: whether this process is the one that writes.
     """
 
-    def __init__(self, path: Path, resumed_step: int = 0, writes: bool = True) -> None:
+    def __init__(self, path: Path, records: Sequence[Record] = (), writes: bool = True) -> None:
         self.path = path
         self.writes = writes
-        self.records = [record for record in _whole_lines(path) if record["step"] <= resumed_step]
+        self.records = list(records)
         if writes:
             write_jsonl(path, self.records)
         self.before = self.records[-1]["seconds"] if self.records else 0.0
@@ -42,32 +49,44 @@ class Log:
         self.records.append(record)
         if self.writes:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def keep(self, folder: Path) -> None:
+        """Write the records so far into a checkpoint's folder, and see the log itself safely on the disk."""
+        write_jsonl(folder / self.path.name, self.records)
+        with open(self.path, "rb") as file:
+            os.fsync(file.fileno())
 
     def best_step(self, settings: Train) -> int | None:
         """The step of the best validation so far, the first of equals; None where the recipe keeps the last model."""
-        scores = self._scores(settings)
-        if not scores:
-            return None
-        return max(scores, key=lambda each: (each[1], -each[0]))[0]
+        return best_step(self.records, settings)
+
+    def final_metrics(self, settings: Train) -> dict[str, float]:
+        """What the last validation measured of the model that is kept, and the last training loss."""
+        kept = self.best_step(settings)
+        validated = [
+            each for each in self.records if "validation_loss" in each and each["step"] == (kept or each["step"])
+        ]
+        losses = [each["loss"] for each in self.records if "loss" in each]
+        found = {"step": validated[-1]["step"]} if validated else {}
+        found |= {name: validated[-1][name] for name in MEASURED if validated and name in validated[-1]}
+        return found | ({"loss": losses[-1]} if losses else {})
 
     def is_over(self, settings: Train) -> bool:
         """Whether the recipe's `patience` has run out."""
-        scores, best = self._scores(settings), self.best_step(settings)
-        return bool(settings.patience) and sum(step > (best or 0) for step, _ in scores) >= settings.patience
-
-    def _scores(self, settings: Train) -> list[tuple[int, float]]:
-        """Step and value of each validation, greater being better."""
-        key = {"last": None, "loss": "validation_loss", "answers": "answer_score"}[settings.best]
-        sign = 1 if key and HIGHER_IS_BETTER[key] else -1
-        return [(record["step"], sign * record[key]) for record in self.records if key in record]
+        best = self.best_step(settings)
+        later = sum(step > (best or 0) for step, _ in _scores(self.records, settings))
+        return bool(settings.patience) and later >= settings.patience
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a log whose last line may have been cut off by a kill."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    if not content.endswith(b"\n"):
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
-    return read_jsonl(path)
+def best_step(records: Sequence[Record], settings: Train, until: int | None = None) -> int | None:
+    """The step of the best validation in a log, or in its records up to the step `until`; the first of equals."""
+    scores = [each for each in _scores(records, settings) if until is None or each[0] <= until]
+    return max(scores, key=lambda each: (each[1], -each[0]))[0] if scores else None
+
+
+def _scores(records: Sequence[Record], settings: Train) -> list[tuple[int, float]]:
+    """Step and value of each validation, greater being better."""
+    key = {"last": None, "loss": "validation_loss", "answers": "answer_score"}[settings.best]
+    sign = 1 if key and HIGHER_IS_BETTER[key] else -1
+    return [(record["step"], sign * record[key]) for record in records if key in record]

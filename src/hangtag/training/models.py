@@ -22,7 +22,7 @@ from hangtag.training.environment import precision
 from hangtag.training.nano import nano_model, nano_processor
 from hangtag.training.parts import freeze
 
-Trainable: TypeAlias = PreTrainedModel | PeftModel  # noqa: UP040
+Trainable: TypeAlias = PreTrainedModel | PeftModel
 
 
 def load_base(recipe: Recipe, rows: Sequence[UsableRow]) -> tuple[Phi3VProcessor, PreTrainedModel]:
@@ -52,6 +52,11 @@ def load_base(recipe: Recipe, rows: Sequence[UsableRow]) -> tuple[Phi3VProcessor
         model = AutoModelForImageTextToText.from_pretrained(recipe.model.base, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model.base {recipe.model.base!r} cannot be loaded: {first_line(error)}") from None
+    if not isinstance(model.config, Phi3VConfig) or not isinstance(processor, Phi3VProcessor):
+        raise ModelError(
+            f"model.base {recipe.model.base!r} is a {type(model).__name__} with a {type(processor).__name__}; "
+            "only Phi-3-vision and its kin can be trained, such as microsoft/Phi-3.5-vision-instruct"
+        )
     return processor, model
 
 

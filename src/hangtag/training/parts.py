@@ -116,7 +116,7 @@ class GradientCheck:
         moved = {part_of(name) for name, each in learning if each.grad is not None and bool(_mine(each.grad).any())}
         reached = anywhere([part in moved for part in PART_NAMES])
         self.waiting -= {part for part, is_so in zip(PART_NAMES, reached, strict=True) if is_so}
-        if self.waiting and self.seen == self.PATIENCE:
+        if self.waiting and self.seen >= self.PATIENCE:
             raise RunError(
                 f"{' and '.join(sorted(self.waiting))} should learn, but every gradient of it was zero in "
                 f"{self.seen} steps; the pictures do not reach the answer, or the model's weights are zero"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,24 +16,40 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from hangtag.errors import DataError, RunError
+from hangtag.examples.examples import IGNORED
+from hangtag.examples.features import crop_count
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
-from hangtag.phi3v import Phi3VProcessor
+from hangtag.memory import Pass
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
-from hangtag.training.checkpoints import checkpoint_at, partial_folder, prune, publish
+from hangtag.training.checkpoints import (
+    checkpoint_at,
+    damage,
+    partial_folder,
+    prune,
+    publish,
+    remove_partial,
+    step_of,
+)
 from hangtag.training.environment import precision
 from hangtag.training.log import Log
 from hangtag.training.loss import answer_loss
 from hangtag.training.models import Trainable
 from hangtag.training.optimizers import make_optimizer
+from hangtag.training.out_of_memory import Device, advice, is_out_of_memory
 from hangtag.training.parts import GradientCheck
 from hangtag.training.processes import Processes
-from hangtag.training.validation import Written, answer_metrics, spread, write_answers
+from hangtag.training.tracking import Trackers
+from hangtag.training.validation import answer_metrics, spread, write_answers
+from hangtag.training.watch import Watch
+
+# Numbers that must be finite for a step to be kept.
+CHECKED = {"loss": "loss", "grad_norm": "gradient's norm", "validation_loss": "validation loss"}
 
 
 class StepTrainer(Trainer):
@@ -43,6 +58,8 @@ class StepTrainer(Trainer):
     Args:
         steps, validation: of this process; `validation` keeps its rows' order, None where the split is empty.
         log: where the best step is looked up.
+        trackers: shown what is written at each validation.
+        watch: decides when to validate, to save and to stop.
     """
 
     def __init__(
@@ -50,21 +67,20 @@ class StepTrainer(Trainer):
         recipe: Recipe,
         run: Run,
         model: Trainable,
-        processor: Phi3VProcessor,
         steps: Steps,
         validation: Steps | None,
         log: Log,
         processes: Processes,
-        callbacks: list[TrainerCallback],
+        trackers: Trackers,
+        watch: Watch,
     ) -> None:
         self.recipe = recipe
         self.run = run
-        self.processor = processor
         self.steps = steps
         self.validation = validation
         self.run_log = log
         self.processes = processes
-        self.written: list[Written] = []
+        self.trackers = trackers
         self.tokens = 0
         self.waited = 0.0
         self.since = time.monotonic()
@@ -73,7 +89,7 @@ class StepTrainer(Trainer):
         self.state: TrainerState
         self.optimizer: torch.optim.Optimizer | None
         settings = arguments(recipe, run, steps.plan.steps, processes.on_cpu)
-        super().__init__(model=model, args=settings, callbacks=callbacks)
+        super().__init__(model=model, args=settings, callbacks=[watch, *trackers.callbacks])
         self.remove_callback(PrinterCallback)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -119,18 +135,36 @@ class StepTrainer(Trainer):
         for number, each in enumerate(passes):
             # Sharded, a pass's gradients are moved at once: whole ones would take the memory that sharding saves.
             waits = number < len(passes) - 1 and not self.is_fsdp_enabled
-            with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
+            with self._told_if_too_large(each), self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
                 with self.compute_loss_context_manager():
                     summed, count = answer_loss(model, self._moved(each), self.recipe.train.label_smoothing)
                 loss = summed * (self.processes.number / labels)
                 self.accelerator.backward(loss)
             total += loss.detach()
             counted += count
-        assert self.processes.number > 1 or counted == labels, f"{counted} labels were learned, not {labels}"
+        if self.processes.number == 1 and counted != labels:
+            raise RunError(
+                f"a step learned {counted} answer tokens, but its rows hold {labels}; please report this bug"
+            )
         self.tokens = inputs["tokens"]
         if inputs["pictures"] == any(self.steps.plan.pictured):
             self.check_gradients(self.model.named_parameters(), self.processes.any)
         return total
+
+    @contextlib.contextmanager
+    def _told_if_too_large(self, inputs: dict[str, torch.Tensor]) -> Iterator[None]:
+        """Raises a RunError that says what to lower where memory runs out in a pass."""
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            side = self.steps.examples.processor.image_processor.crop_size
+            sizes = inputs["image_sizes"].tolist() if "image_sizes" in inputs else []
+            crops = sum(crop_count(height, width, side) for height, width in sizes)
+            one = Pass(inputs["input_ids"].numel(), int((inputs["labels"] != IGNORED).sum()), crops)
+            device = Device(self.processes.number, self.is_fsdp_enabled, self.args.bf16)
+            raise RunError(advice(self.recipe, one, device, max(self.steps.lengths))) from None
 
     def _moved(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: each.to(self.args.device, non_blocking=True) for name, each in inputs.items()}
@@ -155,8 +189,9 @@ class StepTrainer(Trainer):
         """
         step = self.state.global_step
         self.state.epoch = round(step / self.steps.plan.steps, 4)
+        for name in logs.keys() & CHECKED:
+            _check_number(name, logs[name], step)
         if "loss" in logs:
-            _check_loss(logs["loss"], step)
             now = time.monotonic()
             logs["tokens"] = self.tokens
             logs["wait"] = round(self.waited / max(now - self.since, 1e-9), 4)
@@ -171,8 +206,13 @@ class StepTrainer(Trainer):
         metrics = {"validation_loss": self._validation_loss(self.validation)}
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
-            self.written = write_answers(Tagger(self.model, self.processor, self.recipe), self.validation, chosen)
-            metrics |= answer_metrics(self.written, self.recipe.task.template)
+            tagger = Tagger(self.model, self.validation.examples.processor, self.recipe)
+            # A token's keys and values take about what training keeps of it: so many rows fit as a pass has.
+            at_once = max(1, self.recipe.train.token_budget // max(self.validation.lengths))
+            written = write_answers(tagger, self.validation, chosen, at_once)
+            metrics |= answer_metrics(written, self.recipe.task.template)
+            shown = [written[place] for place in spread(len(written), self.recipe.track.samples)]
+            self.trackers.samples(self.state.global_step, shown)
         metrics = self.processes.told(metrics)  # what they decide by must be one and the same
         self.model.train()
         self.log(metrics)
@@ -199,26 +239,41 @@ class StepTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Let the Trainer write into a hidden folder, then name it: a checkpoint is whole or not there."""
         if self.processes.main:
-            shutil.rmtree(partial_folder(self.run), ignore_errors=True)
+            remove_partial(self.run)
         self.processes.wait()
         super()._save_checkpoint(model, trial)
         self.processes.wait()
         if self.processes.main:
             step = self.state.global_step
-            publish(self.run, partial_folder(self.run) / f"checkpoint-{step}", step)
-            best = self.run_log.best_step(self.recipe.train)
-            prune(self.run, self.recipe.train.keep_checkpoints, [] if best is None else [best])
+            written = partial_folder(self.run) / f"checkpoint-{step}"
+            self.run_log.keep(written)
+            publish(self.run, written, step)
+            prune(self.run, self.recipe.train, self.run_log.records)
         self.processes.wait()
 
-    def load_weights(self, checkpoint: Path) -> None:
-        """Put a checkpoint's weights into the model."""
-        self._load_from_checkpoint(str(checkpoint), self.model)
+    def goes_on_from(self, checkpoint: Path) -> None:
+        """Take no step more where patience had run out at this checkpoint, nor forgive what it had seen enough of."""
+        if self.run_log.is_over(self.recipe.train):
+            self.args.max_steps = step_of(checkpoint)
+        self.check_gradients.seen = step_of(checkpoint)
 
     def load_best(self) -> None:
-        """Put the best validated weights into the model, where the recipe asks for them."""
+        """Put the best validated weights into the model, where the recipe asks for them.
+
+        Raises:
+            RunError: they are no longer as they were written.
+        """
         best = self.run_log.best_step(self.recipe.train)
-        if best is not None and best != self.state.global_step:
-            self.load_weights(checkpoint_at(self.run, best))
+        if best is None or best == self.state.global_step:
+            return
+        checkpoint = checkpoint_at(self.run, best)
+        problem = self.processes.told(damage(checkpoint) if self.processes.main else None)
+        if problem:
+            raise RunError(
+                f"the best checkpoint, {checkpoint}, is damaged ({problem}); "
+                "run the same command again: it goes on from an older one"
+            )
+        self._load_from_checkpoint(str(checkpoint), self.model)
 
     def whole_state(self) -> dict[str, torch.Tensor] | None:
         """All weights on the first process where they are sharded, None where the model has them itself."""
@@ -234,13 +289,19 @@ def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     return step
 
 
-def _check_loss(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
+def _check_number(name: str, value: float, step: int) -> None:
+    """Raises a RunError where training has gone wrong; nothing of this step is kept."""
+    if not math.isfinite(value) and step == 1:
         raise RunError(
-            f'the loss is {loss} at step {step}; lower train.learning_rate, or set train.precision = "float32", '
-            "and start again in a new --out"
+            f"the {CHECKED[name]} is {value} at the first step: model.base's weights are damaged, or too large for "
+            'train.precision; try "float32", in a new --out'
         )
-    if loss == 0:
+    if not math.isfinite(value):
+        raise RunError(
+            f"the {CHECKED[name]} is {value} at step {step}; lower train.learning_rate, or set train.precision = "
+            '"float32", and start again in a new --out'
+        )
+    if name == "loss" and value == 0:
         raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
 
 

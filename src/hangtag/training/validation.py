@@ -8,8 +8,6 @@ readable        share of the answers that could be read
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,18 +15,7 @@ from hangtag.answer import Template, Value
 from hangtag.evaluation.metrics import field_rows
 from hangtag.examples.loading import Steps
 from hangtag.prediction.tagger import Tagger
-
-AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Written:
-    """A validation row's pictures and true tag, and what the model wrote (None where it did not end), scored 0..1."""
-
-    pictures: tuple[Path, ...]
-    truth: str
-    written: str | None
-    score: float
+from hangtag.training.samples import Sample
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -36,17 +23,17 @@ def spread(count: int, most: int) -> list[int]:
     return [count * number // most for number in range(most)] if count > most else list(range(count))
 
 
-def write_answers(tagger: Tagger, steps: Steps, chosen: Sequence[int]) -> list[Written]:
-    """The model's answers for the rows chosen, with their scores."""
+def write_answers(tagger: Tagger, steps: Steps, chosen: Sequence[int], at_once: int) -> list[Sample]:
+    """The model's answers for the rows chosen, so many written at once, with their scores."""
     template, texts = tagger.recipe.task.template, []
     rows = [steps.examples.rows[place] for place in chosen]
-    for start in range(0, len(chosen), AT_ONCE):
-        inputs = steps.prompts(chosen[start : start + AT_ONCE])
+    for start in range(0, len(chosen), at_once):
+        inputs = steps.prompts(chosen[start : start + at_once])
         texts += tagger.write({name: each.to(tagger.model.device) for name, each in inputs.items()})
     answers = [None if text is None else template.read(text) for text in texts]
     scores = answer_scores(template, [row.values for row in rows], answers)
     return [
-        Written(row.pictures, template.write(row.values), text, float(score))
+        Sample(row.pictures, template.write(row.values), text, float(score))
         for row, text, score in zip(rows, texts, scores, strict=True)
     ]
 
@@ -69,12 +56,12 @@ def answer_scores(
     return total / len(template.fields)
 
 
-def answer_metrics(written: Sequence[Written], template: Template) -> dict[str, float]:
+def answer_metrics(written: Sequence[Sample], template: Template) -> dict[str, float]:
     """answer_score and readable of some answers."""
     if not written:
         return {}
     readable = [each.written is not None and template.read(each.written) is not None for each in written]
     return {
-        "answer_score": round(float(np.mean([each.score for each in written])), 6),
+        "answer_score": round(float(np.mean([each.score or 0.0 for each in written])), 6),
         "readable": round(float(np.mean(readable)), 6),
     }

@@ -44,33 +44,18 @@ def make_vision(
     if settings.augments:
         say("vision cache: not used, since pictures are changed anew in each epoch")
         return crops
-    dtype = precision(settings.precision)
     with ThreadPoolExecutor() as pool:
         keys = dict(zip(pictures, pool.map(content_hash, pictures), strict=True))
     side = processor.image_processor.crop_size
     counts = {keys[picture]: crop_count(*size, side) for picture, size in pictures.items()}
-    cache, refusal = None, None
-    if processes.main:
-        cache, refusal = _open(recipe, model, processor, dtype, counts, say)
-    refusal = processes.told(refusal)
-    if refusal is not None:
-        say(f"vision cache: not used, so CLIP runs in every epoch: {refusal}")
-        return crops
+    cache = _open(recipe, model, processor, counts, processes, say)
     if cache is None:
-        cache = _cache(recipe, model, processor, dtype)
+        return crops
     with stages("encoding pictures") as progress:
-        encode = _encoder(model, processes.state.device, dtype)
+        encode = _encoder(model, processes.state.device, cache.dtype)
         sources = {key: picture for picture, key in keys.items()}
-        fill(
-            cache,
-            sources,
-            processor.image_processor,
-            encode,
-            CROPS_AT_ONCE,
-            progress,
-            processes.index,
-            processes.number,
-        )
+        share = processes.index, processes.number
+        fill(cache, sources, processor.image_processor, encode, CROPS_AT_ONCE, progress, *share)
     processes.wait()
     return Vision(cache, keys)
 
@@ -79,25 +64,38 @@ def _open(
     recipe: Recipe,
     model: PreTrainedModel,
     processor: Phi3VProcessor,
-    dtype: torch.dtype,
     counts: dict[str, int],
+    processes: Processes,
     say: Callable[[str], None],
-) -> tuple[FeatureCache | None, str | None]:
-    """The cache with room for what is needed, whose size is told first; or why there is none."""
-    try:
-        cache = _cache(recipe, model, processor, dtype)
-        needed = sum(map(cache.entry_bytes, counts.values()))
-        missing = len(cache.missing(counts))
-        say(f"vision cache: {len(counts):,} pictures take {gigabytes(needed)} in {cache.root}; {missing:,} are missing")
-        refusal = make_room(cache, counts)
-    except CacheError as error:
-        return None, str(error)
-    return (cache, None) if refusal is None else (None, str(refusal))
+) -> FeatureCache | None:
+    """The cache with room for what is needed, whose size is told first; None where there is no room or no folder.
+
+    The first process makes room before the others open the cache.
+
+    Args:
+        counts: crops of every picture, by content hash.
+    """
+    cache, refusal = None, None
+    if processes.main:
+        try:
+            cache = _cache(recipe, model, processor)
+            needed, missing = sum(map(cache.entry_bytes, counts.values())), len(cache.missing(counts))
+            counted = f"{len(counts):,} pictures take {gigabytes(needed)}, {missing:,} of them to be made"
+            say(f"vision cache in {cache.root}: {counted}")
+            no_room = make_room(cache, counts)
+            refusal = None if no_room is None else str(no_room)
+        except CacheError as error:
+            refusal = str(error)
+    refusal = processes.told(refusal)
+    if refusal is not None:
+        say(f"vision cache: not used, so CLIP runs in every epoch: {refusal}")
+        return None
+    return cache or _cache(recipe, model, processor)
 
 
-def _cache(recipe: Recipe, model: PreTrainedModel, processor: Phi3VProcessor, dtype: torch.dtype) -> FeatureCache:
-    config, mixed = model.config, dtype if dtype != model.dtype else None
-    key = tower_key(model, processor.image_processor, dtype, mixed)
+def _cache(recipe: Recipe, model: PreTrainedModel, processor: Phi3VProcessor) -> FeatureCache:
+    config, dtype = model.config, precision(recipe.train.precision)
+    key = tower_key(model, processor.image_processor, dtype, None if dtype == model.dtype else dtype)
     shape = (config.crop_grid**2, 4 * config.vision_config.hidden_size)
     return FeatureCache(cache_root(), key, round(recipe.train.vision_cache_gb * 1e9), shape, dtype)
 

@@ -52,11 +52,11 @@ class Watch(TrainerCallback):
         due = state.global_step % self.every == 0 or state.global_step == state.max_steps
         control.should_evaluate = due and self.validates
         control.should_save = due
-        if self._asked() and state.global_step < state.max_steps:
-            self.interrupted = control.should_save = control.should_training_stop = True
+        self._stop_if_asked(state, control)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         control.should_training_stop |= self.log.is_over(self.settings)
+        self._stop_if_asked(state, control)
 
     def on_log(
         self,
@@ -71,6 +71,10 @@ class Watch(TrainerCallback):
             self.log.add(step=state.global_step, epoch=state.epoch or 0.0, **record)
         if "loss" in record:
             self.note = f"loss {record['loss']:.3f}"
+
+    def _stop_if_asked(self, state: TrainerState, control: TrainerControl) -> None:
+        if self._asked() and state.global_step < state.max_steps:
+            self.interrupted = control.should_save = control.should_training_stop = True
 
     def _asked(self) -> bool:
         """Whether any process was asked to stop: all must stop at the same step."""
