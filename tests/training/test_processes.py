@@ -219,6 +219,11 @@ def test_two_machines_share_a_run_and_ctrl_c_on_one_saves_once_and_ends_both(alo
     assert_same_log(Run(tmp_path / "alone").log, log)
 
 
+def test_bfloat16_is_computed_on_a_cpu_where_the_recipe_asks_for_it(mixed, tmp_path):
+    assert run_here([*mixed, "train.precision=bfloat16", "train.epochs=0.1"], tmp_path) is None
+    assert 0 < read_jsonl(Run(tmp_path).log)[0]["loss"] < 20
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

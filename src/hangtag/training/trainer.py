@@ -93,9 +93,9 @@ class StepTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_accelerator_and_postprocess(self) -> None:
-        """As the Trainer, but CPUs shard too."""
+        """As the Trainer, but sharding is ours to set up."""
         super().create_accelerator_and_postprocess()
-        self.processes.shard_on_cpu(self.accelerator)
+        self.processes.set_up_sharding(self.accelerator)
         self.is_fsdp_enabled = self.processes.sharded
 
     # -- data ---------------------------------------------------------------------------------------------------
