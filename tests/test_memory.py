@@ -1,13 +1,8 @@
 """The reckoned memory against what autograd keeps and what is alive, counted on small models of the real classes."""
 
-import importlib.util
-import shlex
-import sys
-import tomllib
-from pathlib import Path
-
 import pytest
 import torch
+from conftest import live_memory
 from torch.nn import functional
 
 from hangtag.memory import (
@@ -19,27 +14,15 @@ from hangtag.memory import (
     clip_saved,
     decoder_peak,
     decoder_saved,
-    expected_memory,
     projector_saved,
 )
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
 from hangtag.phi3v.adapters_phi3_v import add_lora
-from hangtag.recipe import check_recipe, load_recipe, shipped_recipes
+from hangtag.recipe import check_recipe
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-RECIPES = Path(__file__).parents[1] / "src" / "hangtag" / "recipes"
 SMALL = Sizes(96, 264, 3, 4, 400, 64, 256, 3, 2, 112)
 WIDE = Sizes(64, 432, 2, 2, 400, 96, 288, 4, 3, 112)
 RANK = 8
-
-
-@pytest.fixture(scope="module")
-def live_memory():
-    specification = importlib.util.spec_from_file_location("live_memory", BENCHMARKS / "live_memory.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["live_memory"] = module
-    specification.loader.exec_module(module)
-    return module.LiveMemory
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +101,7 @@ def parts(model):
     return {"clip": clip, "projector": projector, "decoder": [p for p in model.parameters() if id(p) not in seen]}
 
 
-def saved_and_peak(model, forward, compute, live_memory):
+def saved_and_peak(model, forward, compute):
     """Bytes of distinct storages that autograd keeps (weights and their copies left out), and the most alive beyond
     gradients and copies of weights, from `forward()` to the end of its backward pass."""
     weights = {each.untyped_storage()._cdata for each in model.parameters()}
@@ -162,7 +145,7 @@ DECODERS = [
 
 @pytest.mark.parametrize(("train", "compute"), DECODERS, ids=str)
 @pytest.mark.parametrize(("sizes", "tokens"), [(SMALL, 300), (SMALL, 500), (WIDE, 300), (WIDE, 500)], ids=str)
-def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens, live_memory):
+def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens):
     wanted = recipe(**train)
     model = small_model(sizes, wanted, compute)
     decoder = (model if wanted.train.method == "full" else model.get_base_model()).model
@@ -173,7 +156,7 @@ def test_a_decoders_activations_are_those_counted(train, compute, sizes, tokens,
     def forward():
         return decoder(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, -1].float().sum()
 
-    saved, peak = saved_and_peak(model, forward, compute, live_memory)
+    saved, peak = saved_and_peak(model, forward, compute)
     assert saved == pytest.approx(tokens * decoder_saved(wanted, sizes, compute), rel=0.1)
     assert peak == pytest.approx(tokens * decoder_peak(wanted, sizes, compute), rel=0.1)
 
@@ -190,12 +173,12 @@ TOWERS = [
 
 @pytest.mark.parametrize(("train", "compute"), TOWERS, ids=str)
 @pytest.mark.parametrize(("sizes", "crops"), [(SMALL, 4), (WIDE, 7)], ids=str)
-def test_the_towers_activations_are_those_counted(train, compute, sizes, crops, live_memory):
+def test_the_towers_activations_are_those_counted(train, compute, sizes, crops):
     wanted = recipe(**train)
     model = small_model(sizes, wanted, compute)
     vision = (model if wanted.train.method == "full" else model.get_base_model()).model.vision_embed_tokens
     pixels = torch.randn(crops, 3, sizes.crop_side, sizes.crop_side).to(vision.glb_GN.dtype)
-    saved, peak = saved_and_peak(model, lambda: vision.encode_crops(pixels).float().sum(), compute, live_memory)
+    saved, peak = saved_and_peak(model, lambda: vision.encode_crops(pixels).float().sum(), compute)
     positions = crops * sizes.patches
     kept = pixels.numel() * compute if wanted.train.method == "full" and saved else 0  # by the patch embedding
     assert saved == pytest.approx(kept + positions * clip_saved(wanted, sizes, compute), rel=0.1)
@@ -203,16 +186,16 @@ def test_the_towers_activations_are_those_counted(train, compute, sizes, crops, 
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_projectors_activations_are_those_counted(method, live_memory):
+def test_the_projectors_activations_are_those_counted(method):
     wanted = recipe(method=method)
     model = small_model(SMALL, wanted, 2)
     vision = (model if method == "full" else model.get_base_model()).model.vision_embed_tokens
     features = torch.randn(3, SMALL.grid**2, 4 * SMALL.clip_hidden)
-    saved, _ = saved_and_peak(model, lambda: vision([(1, 2)], None, features).float().sum(), 2, live_memory)
+    saved, _ = saved_and_peak(model, lambda: vision([(1, 2)], None, features).float().sum(), 2)
     assert saved == pytest.approx(vision.num_tokens(1, 2) * projector_saved(wanted, SMALL, 2), rel=0.1)
 
 
-def test_what_a_logit_takes_at_the_loss(live_memory):
+def test_what_a_logit_takes_at_the_loss():
     hidden, head = torch.randn(50, 8, requires_grad=True), torch.nn.Linear(8, 4000, bias=False)
     with live_memory() as memory:
         with torch.autocast("cpu", torch.bfloat16):
@@ -264,54 +247,3 @@ def test_bytes_of_a_weight_in_4_bits_and_of_its_state_in_8():
     held = [each for each in optimizer.state[parameter].values() if isinstance(each, torch.Tensor)]
     own = [each for each in held if each.numel() != 256]  # the two code books are the same for all
     assert sum(each.nbytes for each in own) == pytest.approx(weight.numel() * ADAM_8BIT_BYTES, rel=0.02)
-
-
-FITS = {"burberry": 24, "lora-24gb": 24, "qlora-12gb": 12, "full-80gb": 80, "full-8gpu": 80}
-
-
-def reckoned(name, *settings):
-    processes = 8 if name == "full-8gpu" else 1
-    return expected_memory(load_recipe(name, settings), processes=processes, sharded=processes > 1)
-
-
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).model.base != "nano"])
-def test_a_shipped_recipe_says_the_memory_that_is_reckoned_and_fits_with_room(name):
-    text = (RECIPES / f"{name}.toml").read_text()
-    assert str(reckoned(name)) in text
-    assert reckoned(name).total < 0.9 * FITS[name] * 1e9
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "most"),
-    [
-        ("lora-24gb", ["train.checkpointing=false", "train.token_budget=1664"], 24),
-        ("full-80gb", ["train.rates.clip=0"], 80),
-        ("full-8gpu", ["train.checkpointing=true"], 24),
-    ],
-)
-def test_the_other_ways_that_recipes_name_take_what_they_say(name, settings, most):
-    memory = reckoned(name, *settings)
-    assert f"# {memory}" in (RECIPES / f"{name}.toml").read_text()
-    assert memory.total < 0.9 * most * 1e9
-
-
-def test_shipped_recipes_write_only_what_differs_from_the_defaults():
-    for name in FITS:
-        written = tomllib.loads((RECIPES / f"{name}.toml").read_text())
-        defaults = check_recipe({"data": {"path": "x"}}).model_dump()
-        for section, keys in written.items():
-            for key, value in keys.items():
-                assert value != defaults[section][key], f"{name}: {section}.{key}"
-
-
-def test_the_launch_line_is_one_that_accelerate_reads():
-    from accelerate.commands.launch import launch_command_parser
-
-    text = (RECIPES / "full-8gpu.toml").read_text()
-    line = next(each for each in text.splitlines() if "accelerate launch" in each).partition("launch ")[2]
-    asked = launch_command_parser().parse_args(shlex.split(line.replace("$(which hangtag)", "hangtag")))
-    assert asked.training_script_args == ["train", "full-8gpu", "--out", "runs/mine"]
-    assert asked.use_fsdp
-    assert (asked.num_processes, asked.fsdp_version, asked.mixed_precision) == (8, "2", "bf16")
-    model = small_model(SMALL, recipe(method="full"), 4)
-    assert set(asked.fsdp_transformer_layer_cls_to_wrap.split(",")) == set(model._no_split_modules)

@@ -36,7 +36,7 @@ def test_an_allocation_that_fails_on_the_cpu_is_known():
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [("torch.empty(1 << 27)", "RuntimeError"), ("bytearray(1 << 29)", "MemoryError")]
+    ("make", "name"), [("torch.empty(1 << 27)", "RuntimeError"), ("bytearray(1 << 40)", "MemoryError")]
 )
 def test_a_process_at_its_limit_knows_it(make, name):
     done = subprocess.run([sys.executable, "-c", LIMITED.replace("{make}", make)], capture_output=True, text=True)
@@ -97,7 +97,18 @@ def test_each_setting_that_is_named_can_be_set_and_is_not_set_yet(name, processe
     for setting in settings_of(text):
         after = load_recipe(name, [setting])
         assert after != before
-    assert ("use_fsdp" in text) == (processes > 1 and before.train.method == "full" and before.model.base != "nano")
+    assert ("use_fsdp" in text) == (processes > 1 and name == "full-8gpu"), "the others do not shard, or gain nothing"
+
+
+def test_where_weights_are_sharded_nothing_is_named_that_needs_them_whole():
+    for method in ("full", "lora"):
+        text = advice(recipe(method=method), Pass(8120, 450, 50), Device(8, sharded=True))
+        assert "qlora" not in text
+        assert "adamw_8bit" not in text
+        assert "use_fsdp" not in text
+    whole = advice(recipe(method="full"), Pass(8120, 450, 50), Device(8))
+    assert "adamw_8bit" in whole
+    assert "use_fsdp" in whole
 
 
 def test_where_nothing_is_left_to_lower_it_says_so():

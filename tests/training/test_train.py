@@ -87,3 +87,16 @@ def test_precision_and_environment_are_told():
     with silent("x") as progress:
         progress(1, 2)
     assert math.isfinite(environment()["cores"])
+
+
+def test_out_of_memory_in_a_pass_says_what_to_lower(small_catalogue, tmp_path, monkeypatch):
+    """A real failure of the CPU's allocator, in the middle of a pass."""
+    from hangtag.training import trainer
+
+    def starved(*_):
+        torch.empty(2**50, dtype=torch.uint8)
+
+    monkeypatch.setattr(trainer, "answer_loss", starved)
+    with pytest.raises(RunError, match=r"out of memory in a pass of \d+ tokens.*train\.token_budget=\d+ \(about -"):
+        train(recipe(small_catalogue, "train.workers=0"), tmp_path / "run")
+    assert not (tmp_path / "run/model").exists()

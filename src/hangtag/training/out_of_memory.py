@@ -15,7 +15,7 @@ from hangtag.recipe import Recipe
 CPU_ALLOCATOR = ("can't allocate memory", "not enough memory")
 CUDA_LIBRARIES = ("out of memory", "_STATUS_ALLOC_FAILED")
 WORTH_SAYING = 0.01
-"""Least share of the whole that a change must save."""
+"""Least share of the whole, but for the allowance, that a change must save."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -47,7 +47,7 @@ def advice(recipe: Recipe, one: Pass, device: Device | None = None, longest: int
     found = [
         (now.total - after.total, f"{setting} (about -{_size(now.total - after.total)}{remark})")
         for setting, after, remark in _changes(recipe, one, device, longest)
-        if now.total - after.total > WORTH_SAYING * now.total
+        if now.total - after.total > WORTH_SAYING * (now.total - now.allowance)
     ]
     told = [text for _, text in sorted(found, key=lambda each: -each[0])]
     return (
@@ -60,21 +60,26 @@ def advice(recipe: Recipe, one: Pass, device: Device | None = None, longest: int
 def _changes(recipe: Recipe, one: Pass, device: Device, longest: int) -> Iterator[tuple[str, Memory, str]]:
     """Each change that the recipe does not have yet: as a setting, the memory after it, and a remark."""
     train = recipe.train
-    lower: dict[str, Any] = {"train.checkpointing": True, "train.vision_cache": True, "train.optimizer": "adamw_8bit"}
+    lower: dict[str, Any] = {"train.checkpointing": True, "train.vision_cache": True}
     if train.part_rates()["clip"]:
         lower["train.rates.clip"] = 0.0
-    if train.method != "qlora":
-        lower["train.method"] = "qlora" if train.method == "lora" else "lora"
+    if train.method == "full":
+        lower["train.method"] = "lora"
+    elif not device.sharded:
+        lower["train.method"] = "qlora"
+    if train.optimizer == "adamw" and not device.sharded:  # what packs weights or state needs whole matrices
+        lower["train.optimizer"] = "adamw_8bit"
     for key, value in lower.items():
         changed = _with(recipe, key, value)
-        if changed is not None and changed != recipe and not (key == "train.optimizer" and train.optimizer == "muon"):
+        if changed is not None and changed != recipe:
             yield f"{key}={_toml(value)}", _reckoned(changed, one, device), ""
     half = max(one.tokens // 2, longest, 64)
     fewer = Pass(half, one.label_tokens * half // one.tokens, -(-one.crops * half // one.tokens))
     yield f"train.token_budget={half}", _reckoned(recipe, fewer, device), ""
     if recipe.model.num_crops > 1:
         yield _one_crop(recipe, one, device)
-    if device.processes > 1 and not device.sharded and train.method == "full" and recipe.model.base != "nano":
+    whole = device.processes > 1 and not device.sharded
+    if whole and train.method == "full" and train.optimizer == "adamw" and recipe.model.base != "nano":
         shared = _reckoned(recipe, one, Device(device.processes, True, device.bfloat16))
         yield "accelerate launch --use_fsdp, as the recipe full-8gpu shows", shared, ""
 
