@@ -330,7 +330,7 @@ def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = Fal
         disable_tqdm=True,
         remove_unused_columns=False,
         seed=settings.seed,
-        use_cpu=on_cpu,
+        use_cpu=on_cpu or not torch.accelerator.is_available(),  # without it, bfloat16 is refused
         ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
     )
     made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
