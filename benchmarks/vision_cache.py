@@ -4,7 +4,7 @@
 
 Every picture is encoded and stored once (`fill`, decoding included), and then read in a batch as a training step would
 (`get` and one copy), beside CLIP on the same pictures' bytes in the same round; "from disk" is after the kernel was
-told to forget the files. Prints a table and, last, one JSON line; a ratio is the median over rounds of one round's times.
+told to forget the files. Prints a table and a JSON line; a ratio is the median over rounds of one round's times.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What the tests share: `hangtag` as a command, and a small catalogue and run made once, through the commands."""
 
 import atexit
+import functools
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -36,6 +38,20 @@ def hangtag(*arguments, code=0, cwd=None):
 def settings(*pairs):
     """`--set` options for the command line."""
     return [word for pair in pairs for word in ("--set", pair)]
+
+
+@functools.cache
+def _benchmark(name):
+    place = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, place)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def live_memory():
+    """A context that counts the bytes of tensors alive in it (benchmarks/live_memory.py)."""
+    return _benchmark("live_memory").LiveMemory()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "progress"},
-    {"phi3v", "recipe", "answer", "cost"},
+    {"phi3v", "recipe", "answer", "cost", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},
@@ -19,8 +19,15 @@ FLOORS = [
     {"cli", "terminal"},
     {"__main__"},
 ]
-# Inside a floor these may be known: recipe checks its template, examples are made of catalogue rows.
-NEIGHBOURS = {("recipe", "answer"), ("examples", "catalogue"), ("files", "errors"), ("cli", "terminal")}
+# Inside a floor these may be known: recipe checks its template, memory reckons a recipe, examples are made of rows.
+NEIGHBOURS = {
+    ("recipe", "answer"),
+    ("memory", "recipe"),
+    ("memory", "cost"),
+    ("examples", "catalogue"),
+    ("files", "errors"),
+    ("cli", "terminal"),
+}
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(each for each in PACKAGE.rglob("*.py") if each.name != "__init__.py" or each.parent != PACKAGE)
 

@@ -56,7 +56,7 @@ def test_a_wrong_value_is_named(setting, says):
 
 
 def test_a_recipe_that_is_not_there_or_no_toml_says_so(tmp_path):
-    with pytest.raises(RecipeError, match="recipes that come with hangtag: demo"):
+    with pytest.raises(RecipeError, match="recipes that come with hangtag: burberry, demo"):
         load_recipe(tmp_path / "absent.toml")
     (tmp_path / "bad.toml").write_text("[model\n")
     with pytest.raises(RecipeError, match="is not TOML"):

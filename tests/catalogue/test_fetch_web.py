@@ -11,7 +11,6 @@ import subprocess
 import time
 import zlib
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from functools import partial
 
 import datasets
@@ -19,6 +18,7 @@ import numpy
 import pyarrow
 import pytest
 from conftest import HANGTAG, hangtag
+from disks import small_disk
 from PIL import Image
 from pyarrow import parquet
 from servers import Hub, Reset, Server, ok, status
@@ -214,23 +214,6 @@ def test_a_folder_belongs_to_one_table_one_size_and_one_process(tmp_path):
     (tmp_path / "two/fetched.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="does not begin as a journal"):
         fetch(table, tmp_path / "two", "url", bounds=LOCAL)
-
-
-@contextmanager
-def small_disk(path, kibibytes):
-    """A file system of so many KiB, where the system lets us mount one."""
-    path.mkdir()
-    if shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", path], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("this system does not let us mount a small disk")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", path], check=True)
 
 
 def test_a_full_disk_is_told_and_what_is_complete_stays(tmp_path):

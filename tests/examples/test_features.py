@@ -17,7 +17,8 @@ from PIL import Image
 
 from hangtag.answer import Template
 from hangtag.errors import CacheError, ImageError
-from hangtag.examples.examples import Collator, Examples, UsableRow
+from hangtag.examples.chat import Chat
+from hangtag.examples.examples import Examples
 from hangtag.examples.features import (
     BLOCK_BYTES,
     HEADER_BYTES,
@@ -29,8 +30,12 @@ from hangtag.examples.features import (
     tower_key,
 )
 from hangtag.examples.filling import fill
+from hangtag.examples.loading import Steps, Vision
+from hangtag.examples.packing import Plan
+from hangtag.examples.rows import UsableRow
 from hangtag.phi3v import Phi3VImageProcessor
 from hangtag.progress import silent
+from hangtag.recipe import Task
 
 SHAPE = (4, 128)
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -501,29 +506,27 @@ def losses(model, batches):
 def test_loss_and_gradients_equal_the_uncached_ones_and_clip_is_not_called(tiny, tmp_path, autocast):
     paths = pictures_of(tmp_path)
     template = Template("Tag: {title}, {price}", {"title": "text", "price": "number"})
-    rows = [UsableRow({"title": "Red Bag", "price": 10.0 * index}, path) for index, path in enumerate(paths * 2)]
-    examples = Examples(rows, tiny.processor, template, "What is it?")
-    collate = Collator(tiny.processor.image_processor, tiny.processor.tokenizer.pad_token_id)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1)).tolist()
-    batches = [order[start : start + 5] for start in range(0, len(rows), 5)]
-    plain = [collate([examples[index] for index in batch]) for batch in batches]
+    rows = [UsableRow({"title": "Red Bag", "price": 10.0 * index}, (path,)) for index, path in enumerate(paths * 2)]
+    examples = Examples(rows, tiny.processor, template, Chat.of(Task(prompt="What is it?")))
+    plan = Plan(examples.lengths(), [True] * len(rows), 5, 4000)
 
+    def passes(vision):
+        return [each for step in range(plan.steps) for each in Steps(examples, plan, vision)[step]["passes"]]
+
+    plain = passes(Vision())
     tower = tiny.model.model.vision_embed_tokens.img_processor.requires_grad_(False)
     # Autocast computes the projection in bfloat16, so rounding its input beforehand changes nothing.
     dtype = torch.bfloat16 if autocast else torch.float32
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         before = tiny.calls
         uncached = losses(tiny.model, plain)
-        assert tiny.calls == before + len(batches)
+        assert tiny.calls == before + len(plain)
         key = tower_key(tiny.model, tiny.processor.image_processor, dtype, dtype if autocast else None)
         cache = FeatureCache(tmp_path / "cache", key, 10**9, SHAPE, dtype)
-        hashes = [content_hash(row.picture) for row in rows]
-        assert tiny.fill(cache, {own: row.picture for own, row in zip(hashes, rows, strict=True)}) == len(paths)
+        keys = {path: content_hash(path) for path in paths}
+        assert tiny.fill(cache, {key: path for path, key in keys.items()}) == len(paths)
         before = tiny.calls
-        for batch, own in zip(plain, batches, strict=True):
-            del batch["pixel_values"]
-            batch["crop_features"] = torch.cat([cache.get(hashes[index]) for index in own])
-        cached = losses(tiny.model, plain)
+        cached = losses(tiny.model, passes(Vision(cache, keys)))
         assert tiny.calls == before
     tower.requires_grad_(True)
     for (loss, gradient), (own_loss, own_gradient) in zip(uncached, cached, strict=True):

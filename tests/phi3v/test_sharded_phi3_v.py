@@ -100,4 +100,4 @@ def test_a_process_without_pictures_learns_along(build: Build, sharded: Any) -> 
         own = sharded[rank]["gradients"]
         assert own.keys() == expected.keys()
         for name, gradient in own.items():
-            assert_near(gradient, expected[name], 1e-6)
+            assert_near(gradient, expected[name], 1e-5)

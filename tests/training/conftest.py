@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from conftest import tiny_model, tiny_processor
+from conftest import TINY, settings, tiny_model, tiny_processor
+from forked import Command, forkable
 from PIL import Image
 
 from hangtag.answer import Template
@@ -36,3 +37,21 @@ def model(examples):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
     return model
+
+
+@pytest.fixture(scope="session")
+def fork():
+    """A process that has imported everything."""
+    with forkable() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def train(fork, small_catalogue):
+    """Start `hangtag train demo`, tiny, on the small catalogue into a folder: a `Command`."""
+
+    def start(out, *changes, **moment):
+        pairs = settings(f"data.path={small_catalogue}", *TINY, *changes)
+        return Command(fork, f"{out}.txt", "train", "demo", "--out", out, *pairs, **moment)
+
+    return start

@@ -1,5 +1,6 @@
 """Trackers: what they record, what they must not send, and that their failures stay theirs."""
 
+import io
 import json
 import os
 import resource
@@ -61,7 +62,7 @@ def new_run(tmp_path, name="shoes"):
     return Run(tmp_path / name)
 
 
-def fit(run, trackers, rows=(), interrupt_at=None, resume=False):
+def fit(run, trackers, rows=(), interrupt_at=None, resume=False, show=True):
     arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         max_steps=STEPS,
@@ -75,7 +76,7 @@ def fit(run, trackers, rows=(), interrupt_at=None, resume=False):
         model=Line(),
         args=arguments,
         train_dataset=[{"x": torch.ones(2), "labels": torch.tensor(1.0)}] * 8,
-        callbacks=[*trackers.callbacks, Evaluation(trackers, rows, interrupt_at)],
+        callbacks=[*trackers.callbacks, *([Evaluation(trackers, rows, interrupt_at)] if show else [])],
     )
     trainer.train(resume_from_checkpoint=str(run.checkpoints / f"checkpoint-{CHECKPOINT}") if resume else None)
     assert trainer.state.global_step == STEPS
@@ -232,8 +233,9 @@ def test_the_table_shows_pictures_with_true_and_written_tags(tracked):
         [False, False],
     ]
     (stored,) = (each for each in artifacts(last) if each.type == "run_table")
-    pictures = [Image.open(path) for name, path in manifest(stored).items() if name.endswith(".jpg")]
-    assert all(path.is_relative_to(tracked.run.path) for path in manifest(stored).values())
+    files = manifest(stored)
+    assert all(path.is_relative_to(tracked.run.path) for path in files.values())
+    pictures = [Image.open(io.BytesIO(path.read_bytes())) for name, path in files.items() if name.endswith(".jpg")]
     colours = {picture.size: numpy.asarray(picture).mean((0, 1)) for picture in pictures}
     assert set(colours) == {(256, 64), (90, 120)}
     numpy.testing.assert_allclose(colours[256, 64], (200, 30, 10), atol=2)
@@ -261,8 +263,9 @@ def test_nothing_leaves_the_machine_or_the_run_folder_unasked(tracked, surroundi
     assert list(surroundings.cwd.iterdir()) == []
     for start in tracked.starts:
         assert {each.name for each in (start / "files").iterdir()} <= {"media", "config.yaml", "wandb-summary.json"}
+        assert {each.run.host for each in records(start) if each.WhichOneof("record_type") == "run"} == {""}
         content = b"".join(each.read_bytes() for each in start.glob("*.wandb"))
-        for secret in (socket.gethostname(), str(surroundings.cwd), Path(__file__).name):
+        for secret in (str(surroundings.cwd), Path(__file__).name, sys.executable):
             assert secret.encode() not in content, secret
 
 
@@ -289,6 +292,91 @@ def test_tensorboard_has_losses_samples_recipe_and_final_metrics(tracked):
 def test_where_to_look_is_told(tracked):
     assert [line for line in tracked.said if "wandb sync" in line] == tracked.said
     assert str(tracked.run.path / "wandb") in tracked.said[-1]
+
+
+class Service(BaseHTTPRequestHandler):
+    """As much of W&B as a run without files needs; what it is sent is kept in `server.sent`."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.sent.append((self.path.split("/")[-1], body.decode()))
+        content = json.dumps(self.answer(json.loads(body)) if self.path == "/graphql" else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST
+
+    def answer(self, query):
+        asked = query.get("variables", {})
+        project = {"id": "p", "name": asked.get("project"), "entity": {"id": "e", "name": "me"}}
+        bucket = {"id": "b", "name": asked.get("name"), "displayName": asked.get("displayName"), "project": project}
+        files = [{"name": name, "uploadUrl": f"{self.server.url}/{name}"} for name in asked.get("files", [])]
+        return {
+            "data": {
+                "model": None,
+                "viewer": None,  # so that tables, of which the server is asked first, are refused
+                "upsertBucket": {"bucket": bucket, "inserted": True},
+                "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files},
+            }
+        }
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service(anew):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.url, server.sent = f"http://127.0.0.1:{server.server_port}", []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    anew.setenv("WANDB_API_KEY", "0" * 40)
+    anew.setenv("WANDB_BASE_URL", server.url)
+    anew.setenv("WANDB_INIT_TIMEOUT", "20")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_online_no_more_is_sent_than_was_asked_for(service, tmp_path, surroundings):
+    run, said = new_run(tmp_path), []
+    trackers = Trackers(recipe(wandb="online"), run, said.append)
+    fit(run, trackers)
+    trackers.finish({"title chrF": 0.75}, None)
+    where, refused = said
+    assert where.startswith(f"Weights & Biases: {service.url}/me/hangtag/runs/")
+    assert refused.startswith("Weights & Biases got no pictures of step 2: ")
+    sent = "\n".join(body for _, body in service.sent)
+    assert {name for name, _ in service.sent} <= {"graphql", "file_stream", "config.yaml", "wandb-summary.json"}
+    assert all(word in sent for word in ("title chrF", "Full Price: {full_price}"))
+    (kept,) = (run.path / "wandb").glob("run-*")
+    assert len([row for row in history(kept) if "train/loss" in row]) == STEPS
+    queries = [json.loads(body).get("variables", {}) for name, body in service.sent if name == "graphql"]
+    assert not any(query.get("host") for query in queries)
+    for secret in (str(surroundings.cwd), Path(__file__).name, sys.executable):
+        assert secret not in sent, secret
+
+
+def test_a_network_that_goes_away_does_not_hold_up_training(service, anew, tmp_path):
+    anew.setenv("WANDB_FINISH_TIMEOUT", "1")
+
+    def spoil(args, state, control, **kwargs):
+        if state.global_step == 2:
+            service.shutdown()
+            service.server_close()
+
+    run, said, started = new_run(tmp_path), [], time.monotonic()
+    trackers = Trackers(recipe(wandb="online"), run, said.append)
+    trackers.callbacks[0].on_step_begin = spoil
+    fit(run, trackers, show=False)
+    trackers.finish({"loss": 1.0}, None)
+    assert time.monotonic() - started < 15
+    assert said[1].startswith("Weights & Biases failed")
+    (kept,) = (run.path / "wandb").glob("run-*")
+    assert settled(kept, "summary")["loss"] == 1.0
 
 
 @pytest.mark.parametrize("answer", ["500", "refused", "no key"])

@@ -66,11 +66,11 @@ def test_a_base_that_is_not_there_is_one_clear_error(small_catalogue, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_log_forgets_what_comes_after_the_checkpoint(tmp_path):
+def test_the_log_goes_on_from_a_checkpoints_records(tmp_path):
     log = Log(tmp_path / "log.jsonl")
     for step in (10, 20, 30):
         log.add(step=step, loss=1.0)
-    resumed = Log(tmp_path / "log.jsonl", 20)
+    resumed = Log(tmp_path / "log.jsonl", log.records[:2])
     resumed.add(step=30, loss=0.5)
     assert [(each["step"], each["loss"]) for each in read_jsonl(tmp_path / "log.jsonl")] == [
         (10, 1.0),
@@ -87,3 +87,16 @@ def test_precision_and_environment_are_told():
     with silent("x") as progress:
         progress(1, 2)
     assert math.isfinite(environment()["cores"])
+
+
+def test_out_of_memory_in_a_pass_says_what_to_lower(small_catalogue, tmp_path, monkeypatch):
+    """A real failure of the CPU's allocator, in the middle of a pass."""
+    from hangtag.training import trainer
+
+    def starved(*_):
+        torch.empty(2**50, dtype=torch.uint8)
+
+    monkeypatch.setattr(trainer, "answer_loss", starved)
+    with pytest.raises(RunError, match=r"out of memory in a pass of \d+ tokens.*train\.token_budget=\d+ \(about -"):
+        train(recipe(small_catalogue, "train.workers=0"), tmp_path / "run")
+    assert not (tmp_path / "run/model").exists()

@@ -69,10 +69,6 @@ class PictureRefused(ImageError):
         super().__init__(message)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[PictureRefused], tuple[str, str]]:
-        """So that it comes whole out of another process."""
-        return type(self), (self.reason, str(self))
-
 
 class Sketch(NamedTuple):
     """A picture's width and height in pixels, and its shapes: greys in less detail, a side at least 128 or its own."""

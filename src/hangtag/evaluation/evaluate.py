@@ -21,15 +21,17 @@ from PIL import Image
 from hangtag.answer import Template, Value
 from hangtag.catalogue import Catalogue
 from hangtag.catalogue.pictures import picture_size
-from hangtag.errors import DataError, ValueUnreadable
+from hangtag.errors import DataError
 from hangtag.evaluation.baselines import choose_k, constant_answer, nearest_rows, neighbour_answers
 from hangtag.evaluation.bootstrap import Column, score
 from hangtag.evaluation.controls import blank_picture, derangement, picture_use
 from hangtag.evaluation.metrics import field_rows, mean, score_field
+from hangtag.examples.rows import PICTURE_COLUMNS, sort_rows
 from hangtag.files import Run, write_json, write_jsonl
 from hangtag.progress import Progress
 
 Picture = Path | Image.Image
+Shown = Picture | tuple[Picture, ...]
 Values = dict[str, Value]
 Answers = Sequence[Values | None]
 
@@ -38,42 +40,40 @@ _REASONS_SHOWN = 5
 
 
 class Answerer(Protocol):
-    """Writes an answer's text for each picture; None where the text never ended."""
+    """Writes an answer's text for each picture, or for each row of several or none; None where it never ended."""
 
-    def answers(self, images: Sequence[Picture], progress: Progress | None = None) -> list[str | None]: ...
+    def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]: ...
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """Turns pictures into features [n, d]. An answerer that is one gets the nearest-neighbour baseline."""
+    """Turns what is shown into features [n, d]. An answerer that is one gets the nearest-neighbour baseline."""
 
-    def features(self, images: Sequence[Picture]) -> NDArray[Any]: ...
+    def features(self, images: Sequence[Shown]) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
-class UsableRows:
-    """The rows of a split whose truth can be used, and why the others cannot."""
+class Split:
+    """The rows of a split whose truth can be used, and why the others cannot.
+
+    `files` name the rows; `images` are what is shown of each, one picture or a tuple.
+    """
 
     files: list[str]
     truths: list[Values]
-    images: list[Path]
+    images: list[Shown]
     reasons: list[str]
 
 
-def usable_rows(catalogue: Catalogue, split: str, template: Template) -> UsableRows:
+def read_split(catalogue: Catalogue, split: str, template: Template, pictures: Sequence[str]) -> Split:
     """A split's rows with their true values as an answer holds them; rows without are left out, with the reason."""
-    usable = UsableRows([], [], [], [])
-    for row in catalogue.rows:
-        if row["split"] != split:
-            continue
-        try:
-            usable.truths.append(template.clean(row))
-        except ValueUnreadable as error:
-            usable.reasons.append(f"{row['file_name']}: {error}")
-            continue
-        usable.files.append(row["file_name"])
-        usable.images.append(catalogue.image_path(row))
-    return usable
+    usable, rejected = sort_rows(catalogue, split, template, pictures)
+    return Split(
+        [catalogue.rows[row.number - 1]["file_name"] for row in usable],
+        [row.values for row in usable],
+        [row.pictures[0] if len(row.pictures) == 1 else row.pictures for row in usable],
+        [f"{catalogue.rows[int(each['row']) - 1]['file_name']}: {each['detail']}" for each in rejected],
+    )
 
 
 def evaluate(
@@ -83,6 +83,7 @@ def evaluate(
     template: Template,
     progress: Progress | None = None,
     seed: int = 0,
+    pictures: Sequence[str] = PICTURE_COLUMNS,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask `answerer` for the tags of a split's pictures, and score what it writes.
 
@@ -91,6 +92,7 @@ def evaluate(
         split: of the catalogue; constants and neighbours come from its train split.
         progress: called with the pictures done and the pictures in all.
         seed: decides the bootstrap's resamples and which picture a shuffled row gets.
+        pictures: the columns that name a row's pictures (the recipe's `data.pictures`).
 
     Returns:
         metrics, the content of metrics.json; and predictions, a dict per row with file_name, truth, raw (the text,
@@ -102,16 +104,18 @@ def evaluate(
         ImageError: a picture cannot be read.
     """
     catalogue.require_columns(template.names)
-    splits = {name: usable_rows(catalogue, name, template) for name in dict.fromkeys(("train", "validation", split))}
+    splits = {
+        name: read_split(catalogue, name, template, pictures) for name in dict.fromkeys(("train", "validation", split))
+    }
     rows = _require_rows(catalogue, split, splits)
     constant = constant_answer(template, _require_rows(catalogue, "train", splits).truths)
 
-    pictures = _pictures(rows, seed)
+    shown = _pictures(rows, seed)
     reader = answerer if isinstance(answerer, Reader) and len(splits["train"].truths) > 1 else None
     featured = sum(len(each.images) for each in splits.values()) if reader else 0
-    steps = _Steps(progress, sum(len(_distinct(each)) for each in pictures.values()) + featured)
+    steps = _Steps(progress, sum(len(_distinct(each)) for each in shown.values()) + featured)
 
-    raw = {name: steps.answers(answerer, images) for name, images in pictures.items()}
+    raw = {name: steps.answers(answerer, images) for name, images in shown.items()}
     answers: dict[str, Answers] = {
         name: [None if text is None else template.read(text) for text in texts] for name, texts in raw.items()
     }
@@ -151,21 +155,29 @@ def write_evaluation(
     write_json(folder / "metrics.json", metrics)
 
 
-def _pictures(rows: UsableRows, seed: int) -> dict[str, list[Picture]]:
+def _pictures(rows: Split, seed: int) -> dict[str, list[Shown]]:
     """What each row is shown: its own picture, another row's (where that is possible), and a blank of its own size."""
     source = derangement(rows.files, seed)
     shuffled = {} if source is None else {"shuffled": [rows.images[place] for place in source]}
-    sizes = [picture_size(image) for image in rows.images]
-    blanks = {size: blank_picture(size) for size in sizes}
-    return {"true": [*rows.images], **shuffled, "blank": [blanks[size] for size in sizes]}
+    blanks: dict[tuple[int, int], Image.Image] = {}
+
+    def blank(picture: Picture) -> Image.Image:
+        assert isinstance(picture, Path)
+        size = picture_size(picture)
+        return blanks.setdefault(size, blank_picture(size))
+
+    blanked: list[Shown] = [tuple(map(blank, each)) if isinstance(each, tuple) else blank(each) for each in rows.images]
+    return {"true": [*rows.images], **shuffled, "blank": blanked}
 
 
-def _key(image: Picture) -> Path | int:
-    return image if isinstance(image, Path) else id(image)
+def _key(shown: Shown) -> Any:
+    if isinstance(shown, tuple):
+        return tuple(map(_key, shown))
+    return shown if isinstance(shown, Path) else id(shown)
 
 
-def _distinct(images: Sequence[Picture]) -> dict[Path | int, Picture]:
-    """The pictures to ask about, each once."""
+def _distinct(images: Sequence[Shown]) -> dict[Any, Shown]:
+    """What is to be asked about, each once."""
     return {_key(image): image for image in images}
 
 
@@ -179,7 +191,7 @@ class _Steps:
         if self.progress:
             self.progress(done, self.total)
 
-    def answers(self, answerer: Answerer, images: Sequence[Picture]) -> list[str | None]:
+    def answers(self, answerer: Answerer, images: Sequence[Shown]) -> list[str | None]:
         def progress(done: int, total: int, note: str = "") -> None:
             self._tell(self.done + done)
 
@@ -190,7 +202,7 @@ class _Steps:
         text_of = dict(zip(distinct, texts, strict=True))
         return [text_of[_key(image)] for image in images]
 
-    def features(self, reader: Reader, images: Sequence[Picture]) -> NDArray[Any]:
+    def features(self, reader: Reader, images: Sequence[Shown]) -> NDArray[Any]:
         found = []
         for start in range(0, len(images), _FEATURES_AT_ONCE):
             found.append(reader.features(images[start : start + _FEATURES_AT_ONCE]))
@@ -199,7 +211,7 @@ class _Steps:
         return np.concatenate(found) if found else np.empty((0, 0))
 
 
-def _require_rows(catalogue: Catalogue, split: str, splits: Mapping[str, UsableRows]) -> UsableRows:
+def _require_rows(catalogue: Catalogue, split: str, splits: Mapping[str, Split]) -> Split:
     rows = splits[split]
     if rows.truths:
         return rows
@@ -212,7 +224,7 @@ def _require_rows(catalogue: Catalogue, split: str, splits: Mapping[str, UsableR
 
 
 def _nearest(
-    template: Template, splits: Mapping[str, UsableRows], features: Mapping[str, NDArray[Any]], split: str
+    template: Template, splits: Mapping[str, Split], features: Mapping[str, NDArray[Any]], split: str
 ) -> tuple[int, Answers]:
     """The best k on validation (on train, each row without itself, where validation is empty), and the answers."""
     train = splits["train"].truths

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from hangtag.errors import HangtagError
+from hangtag.errors import DataError, HangtagError, first_line
 from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import IGNORED, Example, Examples
 from hangtag.examples.features import FeatureCache
@@ -158,9 +158,31 @@ class _Told(Dataset[Any]):
 
     def __getitem__(self, step: int) -> dict[str, Any] | Failed:
         try:
-            return self.steps[step]
+            return _shared(self.steps[step])
         except HangtagError as error:
             return Failed(str(error))
+
+
+def _shared(item: dict[str, Any]) -> dict[str, Any]:
+    """The item with its tensors in shared memory, where this is a worker process.
+
+    The queue would put them there too, but from a thread of its own, whose errors nobody hears: without room for a
+    step, the run would wait for it for ever.
+
+    Raises:
+        DataError: there is no room.
+    """
+    if get_worker_info() is not None:
+        try:
+            for each in item["passes"]:
+                for tensor in each.values():
+                    tensor.share_memory_()
+        except RuntimeError as error:
+            raise DataError(
+                f"no room in shared memory for a step's pictures ({first_line(error)}); give /dev/shm more, as with "
+                "`docker run --shm-size=8g`, or run with fewer train.workers, or with 0"
+            ) from None
+    return item
 
 
 def step_loader(steps: Steps, count: int, workers: int, pin_memory: bool = False) -> DataLoader[Any]:

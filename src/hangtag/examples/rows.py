@@ -23,29 +23,42 @@ class UsableRow:
     number: int = 0
 
 
-def usable_rows(
+def sort_rows(
     catalogue: Catalogue, split: str, template: Template, picture_columns: Sequence[str] = PICTURE_COLUMNS
 ) -> tuple[list[UsableRow], list[dict[str, str]]]:
-    """The rows of a split that can be learned from, and the others as `rejected.csv` lines with their reason.
+    """The rows of a split that can be used, maybe none, and the others as `rejected.csv` lines with their reason.
 
     Args:
         picture_columns: name each row's pictures, relative to the catalogue, in order; an empty cell is no picture.
 
     Raises:
-        TableError: a field or a picture column has no column, or no row is usable.
+        TableError: a field or a picture column has no column.
     """
     catalogue.require_columns(template.names)
     _require_picture_columns(catalogue, picture_columns)
     usable, rejected = [], []
-    numbered = [(number, row) for number, row in enumerate(catalogue.rows, 1) if row["split"] == split]
-    for number, row in numbered:
+    for number, row in enumerate(catalogue.rows, 1):
+        if row["split"] != split:
+            continue
         try:
             usable.append(UsableRow(template.clean(row), _pictures(catalogue, row, picture_columns), number))
         except ValueUnreadable as error:
             rejected.append(rejected_row(number, row, str(error)))
+    return usable, rejected
+
+
+def usable_rows(
+    catalogue: Catalogue, split: str, template: Template, picture_columns: Sequence[str] = PICTURE_COLUMNS
+) -> tuple[list[UsableRow], list[dict[str, str]]]:
+    """As `sort_rows`, for who needs at least one row.
+
+    Raises:
+        TableError: also where no row is usable.
+    """
+    usable, rejected = sort_rows(catalogue, split, template, picture_columns)
     if not usable:
         why = f"; row {rejected[0]['row']}: {rejected[0]['detail']}" if rejected else ""
-        raise TableError(f"{catalogue.path} has no usable row in its split {split} ({len(numbered)} rows){why}")
+        raise TableError(f"{catalogue.path} has no usable row in its split {split} ({len(rejected)} rows){why}")
     return usable, rejected
 
 

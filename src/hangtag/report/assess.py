@@ -32,6 +32,9 @@ def assess(run: str | Path, data: Path | None, split: str, stages: Stages = sile
     except TableError as error:
         raise error if data else TableError(f"{error}; or say where the run's catalogue lies with --data") from None
     with stages("writing answers") as progress:
-        metrics, predictions = evaluate(tagger, catalogue, split, tagger.recipe.task.template, progress)
+        recipe = tagger.recipe
+        metrics, predictions = evaluate(
+            tagger, catalogue, split, recipe.task.template, progress, pictures=recipe.data.pictures
+        )
     write_evaluation(folder.path, split, metrics, predictions)
     return summary_table(metrics), write_report(folder.path, split, catalogue)

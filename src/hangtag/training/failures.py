@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from safetensors import SafetensorError
+from torch.utils.data._utils import signal_handling
 
 from hangtag.errors import RunError
 from hangtag.files import Run
@@ -17,7 +20,7 @@ from hangtag.training.checkpoints import checkpoints, remove_partial
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # safetensors' error, and torch.save's, which says no more than that the file is shorter than what was written.
 _UNWRITTEN = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\b|inline_container\.cc|PytorchStreamWriter")
-_WORKER = re.compile(r"DataLoader worker.*(?:killed by signal: (?P<signal>[^.]+)|exited unexpectedly)", re.DOTALL)
+_WORKER = re.compile(r"DataLoader worker.*exited unexpectedly")
 
 
 @contextmanager
@@ -27,8 +30,11 @@ def told(run: Run) -> Iterator[None]:
     Raises:
         RunError: the disk is full, or a worker process was killed.
     """
+    _look_for_dead_workers_only_where_they_are_waited_for()
     try:
         yield
+    except (ConnectionError, EOFError):  # what comes of asking a killed worker for its tensors
+        raise RunError(_killed(run)) from None
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -38,12 +44,22 @@ def told(run: Run) -> Iterator[None]:
             raise
         raise _no_room(run, error) from None
     except RuntimeError as error:
-        worker = _WORKER.search(str(error)) or _WORKER.search(str(error.__cause__))
-        if worker:
-            raise RunError(_killed(run, worker["signal"])) from None
+        if _WORKER.search(str(error)):
+            raise RunError(_killed(run)) from None
         if not _UNWRITTEN.search(str(error)):
             raise
         raise _no_room(run, error) from None
+
+
+def _look_for_dead_workers_only_where_they_are_waited_for() -> None:
+    """Take torch's handler of SIGCHLD away, which raises wherever the program happens to be, at its end too.
+
+    Without it, torch looks after its workers every few seconds while it waits for an item of theirs.
+    """
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        before = signal.getsignal(signal.SIGCHLD)
+        signal_handling._set_SIGCHLD_handler()  # does nothing a second time
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _no_room(run: Run, error: Exception) -> RunError:
@@ -59,10 +75,9 @@ def _no_room(run: Run, error: Exception) -> RunError:
     return RunError(f"{run.path}: {why}, and run the same command again; {_kept(run)}")
 
 
-def _killed(run: Run, signal: str | None) -> str:
-    name = f" (signal: {signal.strip()})" if signal else ""
+def _killed(run: Run) -> str:
     return (
-        f"a process that prepares pictures was killed{name}, probably for lack of memory or of room in /dev/shm; "
+        "a process that prepares pictures was killed, probably for lack of memory or of room in /dev/shm; "
         f"run the same command again, with fewer train.workers or with 0; {_kept(run)}"
     )
 

@@ -6,11 +6,13 @@ same program; what must be one man's work or word - the run folder, the log, an 
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -18,13 +20,12 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, broadcast_object_list
 from torch import distributed
 
-from hangtag.errors import ToldElsewhere, UsageError
+from hangtag.errors import RunError, ToldElsewhere, UsageError
 from hangtag.files import Run
 from hangtag.recipe import Train
 
 # The first may compute alone for long: CLIP's features of a large catalogue, the hashes of a checkpoint.
 PATIENCE = timedelta(hours=12)
-_FAILED = "hangtag/failed"
 _MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 T = TypeVar("T")
 
@@ -36,7 +37,11 @@ class Processes:
         UsageError: launched in a way that cannot train here.
     """
 
+    _runs = 0
+
     def __init__(self) -> None:
+        Processes._runs += 1
+        self._failed = f"hangtag/{Processes._runs}/failed"
         problem = _unusable_launch()
         if problem:
             raise UsageError(problem) if os.environ.get("LOCAL_RANK", "0") == "0" else ToldElsewhere
@@ -99,27 +104,29 @@ class Processes:
             silent = ToldElsewhere()
             silent.exit_code = getattr(error, "exit_code", 1)
             raise silent from error
+        if self.number > 1:
+            atexit.register(_part)  # only now: after a failure others might wait for what never comes
 
     def has_failed(self) -> bool:
         """Whether an error has ended any process."""
         if self.number == 1:
             return False
         try:
-            return bool(distributed.distributed_c10d._get_default_store().check([_FAILED]))
+            return bool(distributed.distributed_c10d._get_default_store().check([self._failed]))
         except (RuntimeError, ValueError):
             return True  # the process that kept count is gone
 
     def _fails_first(self) -> bool:
         try:
-            return bool(distributed.distributed_c10d._get_default_store().add(_FAILED, 1) == 1)
+            return bool(distributed.distributed_c10d._get_default_store().add(self._failed, 1) == 1)
         except (RuntimeError, ValueError):
             return False
 
     def require_shared(self, run: Run) -> None:
-        """Raise a UsageError where this process does not see the run folder that the first has made."""
+        """Raise a UsageError where this process does not see the run folder that the first has begun."""
         if not run.recipe.is_file():
             raise UsageError(
-                f"{socket.gethostname()} does not see {run.path}, which the first process has made; "
+                f"{socket.gethostname()} does not see {run.path}, which the first process has begun; "
                 "--out must lie in a folder that all machines share"
             )
 
@@ -139,6 +146,16 @@ class Processes:
                     + (', or take optimizer = "adamw"' if "optimizer" in what else "")
                 )
 
+    def require_own_kind(self, checkpoint: Path) -> None:
+        """Raise a RunError where a checkpoint holds sharded weights and this launch whole ones, or the reverse."""
+        sharded = any(checkpoint.glob("pytorch_model_fsdp*"))
+        if sharded != self.sharded:
+            kinds = {True: "with FSDP2 (accelerate launch --use_fsdp --fsdp_version 2)", False: "without FSDP2"}
+            raise RunError(
+                f"{checkpoint} was written {kinds[sharded]} and this launch is {kinds[self.sharded]}; "
+                "go on as the run began, with any number of processes"
+            )
+
     def shard_on_cpu(self, accelerator: Accelerator) -> None:
         """Let Accelerate shard on CPUs too, as torch can: it heeds its FSDP settings only on accelerators."""
         if not (self.sharded and accelerator.distributed_type == DistributedType.MULTI_CPU):
@@ -150,16 +167,15 @@ class Processes:
         state.distributed_type = DistributedType.FSDP
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
-    def end(self) -> None:
-        """Part from the other processes, in order."""
-        if self.number > 1 and distributed.is_initialized():
-            self.wait()
-            self.state.destroy_process_group()
-
 
 def is_first() -> bool:
     """Whether this process, which has been set up, is the one that speaks."""
     return bool(PartialState().is_main_process)
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _is_set(name: str) -> bool:

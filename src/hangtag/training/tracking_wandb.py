@@ -56,6 +56,7 @@ class WandbTracker:
         self.folder = self.root / "wandb"
         self.say = say
         self.offline = recipe.track.wandb == "offline" or os.environ.get("WANDB_MODE") in ("offline", "dryrun")
+        self.told = False
         self.run: wandb.Run | None = None
 
     @cached_property
@@ -130,9 +131,17 @@ class WandbTracker:
         for row in rows:
             cells = [None if image is None else wandb.Image(image, file_type="jpg") for image in row.thumbnails()]
             table.add_data(*cells, *[None] * (most - len(cells)), *row.texts(), row.score)
-        with self._surroundings():
-            self.run.log({"samples": table, "train/global_step": step})
+        try:
+            with self._surroundings():
+                self.run.log({"samples": table, "train/global_step": step})
+        except wandb.errors.Error as error:  # it asks the server about tables; the network may be back next time
+            self._say_once(f"Weights & Biases got no pictures of step {step}: {first_line(error)}")
         self._note_step()
+
+    def _say_once(self, line: str) -> None:
+        if not self.told:
+            self.told = True
+            self.say(line)
 
     def finish(self, metrics: dict[str, float], model_folder: Path | None) -> None:
         import wandb

@@ -79,7 +79,7 @@ def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: 
     check_unchanged(run, data, say)
     # An error in one process ends the others by SIGTERM: no wish, and nothing to be told about.
     interrupt = deferred_interrupt(lambda line: None if processes.has_failed() else say(line))
-    with alone(run, processes.main), interrupt as wish:
+    with alone(run, processes.main):
         # Answers may be half as long again as the longest that is learned.
         model.generation_config.max_new_tokens = math.ceil(max(examples.labels()) * 1.5) + 4
         splits = [examples] if validation is None else [examples, validation]
@@ -89,7 +89,8 @@ def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: 
                 examples.read_ahead(os.cpu_count() or 1, progress)
         learner = prepare(model, recipe)
         steps, *checks = (_steps(recipe, each, vision, processes, each is examples) for each in splits)
-        _fit(recipe, run, learner, steps, checks[0] if checks else None, processes, wish, stages, say)
+        with interrupt as wish:
+            _fit(recipe, run, learner, steps, checks[0] if checks else None, processes, wish, stages, say)
 
 
 def _fit(
@@ -107,24 +108,26 @@ def _fit(
     for part in trained_parts(model, recipe.train.part_rates()):
         say(str(part))
     found = processes.told(take_up(run, recipe.train, say) if processes.main else None)
+    if found:
+        processes.require_own_kind(found)
     log = Log(run.log, read_jsonl(found / run.log.name) if found else [], processes.main)
-    trackers = Trackers(recipe, run, say, processes.main)
-    with stages("training") as progress:
-        every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
-        watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
-        trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
-        if found:
-            say(f"going on from {found}")
-            trainer.goes_on_from(found)
-        trainer.train(resume_from_checkpoint=str(found) if found else None)
-    if watch.interrupted:
-        raise Interrupted(
-            f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; "
-            "run the same command again to go on"
-        )
-    trainer.load_best()
-    _save(run, trainer, processes)
-    trackers.finish(log.final_metrics(recipe.train), run.model)
+    every = max(1, round(recipe.train.checkpoint_epochs * steps.plan.steps))
+    with Trackers(recipe, run, say, processes.main) as trackers:
+        with stages("training") as progress:
+            watch = Watch(recipe.train, log, progress, every, checks is not None, wish, processes)
+            trainer = StepTrainer(recipe, run, model, steps, checks, log, processes, trackers, watch)
+            if found:
+                say(f"going on from {found}")
+                trainer.goes_on_from(found)
+            trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if watch.interrupted:
+            raise Interrupted(
+                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved; "
+                "run the same command again to go on"
+            )
+        trainer.load_best()
+        _save(run, trainer, processes)
+        trackers.finish(log.final_metrics(recipe.train), run.model)
 
 
 def _state_of(run: Run, recipe: Recipe, say: Say) -> tuple[bool, bool]:

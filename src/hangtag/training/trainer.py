@@ -20,8 +20,11 @@ from transformers import Trainer, TrainerControl, TrainerState, TrainingArgument
 from transformers.trainer_callback import PrinterCallback
 
 from hangtag.errors import DataError, RunError
+from hangtag.examples.examples import IGNORED
+from hangtag.examples.features import crop_count
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
+from hangtag.memory import Pass
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
 from hangtag.training.checkpoints import (
@@ -38,6 +41,7 @@ from hangtag.training.log import Log
 from hangtag.training.loss import answer_loss
 from hangtag.training.models import Trainable
 from hangtag.training.optimizers import make_optimizer
+from hangtag.training.out_of_memory import Device, advice, is_out_of_memory
 from hangtag.training.parts import GradientCheck
 from hangtag.training.processes import Processes
 from hangtag.training.tracking import Trackers
@@ -131,18 +135,36 @@ class StepTrainer(Trainer):
         for number, each in enumerate(passes):
             # Sharded, a pass's gradients are moved at once: whole ones would take the memory that sharding saves.
             waits = number < len(passes) - 1 and not self.is_fsdp_enabled
-            with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
+            with self._told_if_too_large(each), self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
                 with self.compute_loss_context_manager():
                     summed, count = answer_loss(model, self._moved(each), self.recipe.train.label_smoothing)
                 loss = summed * (self.processes.number / labels)
                 self.accelerator.backward(loss)
             total += loss.detach()
             counted += count
-        assert self.processes.number > 1 or counted == labels, f"{counted} labels were learned, not {labels}"
+        if self.processes.number == 1 and counted != labels:
+            raise RunError(
+                f"a step learned {counted} answer tokens, but its rows hold {labels}; please report this bug"
+            )
         self.tokens = inputs["tokens"]
         if inputs["pictures"] == any(self.steps.plan.pictured):
             self.check_gradients(self.model.named_parameters(), self.processes.any)
         return total
+
+    @contextlib.contextmanager
+    def _told_if_too_large(self, inputs: dict[str, torch.Tensor]) -> Iterator[None]:
+        """Raises a RunError that says what to lower where memory runs out in a pass."""
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            side = self.steps.examples.processor.image_processor.crop_size
+            sizes = inputs["image_sizes"].tolist() if "image_sizes" in inputs else []
+            crops = sum(crop_count(height, width, side) for height, width in sizes)
+            one = Pass(inputs["input_ids"].numel(), int((inputs["labels"] != IGNORED).sum()), crops)
+            device = Device(self.processes.number, self.is_fsdp_enabled, self.args.bf16)
+            raise RunError(advice(self.recipe, one, device, max(self.steps.lengths))) from None
 
     def _moved(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: each.to(self.args.device, non_blocking=True) for name, each in inputs.items()}
@@ -185,7 +207,9 @@ class StepTrainer(Trainer):
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
         if chosen:
             tagger = Tagger(self.model, self.validation.examples.processor, self.recipe)
-            written = write_answers(tagger, self.validation, chosen)
+            # A token's keys and values take about what training keeps of it: so many rows fit as a pass has.
+            at_once = max(1, self.recipe.train.token_budget // max(self.validation.lengths))
+            written = write_answers(tagger, self.validation, chosen, at_once)
             metrics |= answer_metrics(written, self.recipe.task.template)
             shown = [written[place] for place in spread(len(written), self.recipe.track.samples)]
             self.trackers.samples(self.state.global_step, shown)
@@ -308,7 +332,6 @@ def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = Fal
         seed=settings.seed,
         use_cpu=on_cpu,
         ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
-        ddp_broadcast_buffers=False,  # none of them changes
     )
     made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
     return made

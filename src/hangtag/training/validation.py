@@ -17,20 +17,18 @@ from hangtag.examples.loading import Steps
 from hangtag.prediction.tagger import Tagger
 from hangtag.training.samples import Sample
 
-AT_ONCE = 32
-
 
 def spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` places, evenly spaced, always the same ones."""
     return [count * number // most for number in range(most)] if count > most else list(range(count))
 
 
-def write_answers(tagger: Tagger, steps: Steps, chosen: Sequence[int]) -> list[Sample]:
-    """The model's answers for the rows chosen, with their scores."""
+def write_answers(tagger: Tagger, steps: Steps, chosen: Sequence[int], at_once: int) -> list[Sample]:
+    """The model's answers for the rows chosen, so many written at once, with their scores."""
     template, texts = tagger.recipe.task.template, []
     rows = [steps.examples.rows[place] for place in chosen]
-    for start in range(0, len(chosen), AT_ONCE):
-        inputs = steps.prompts(chosen[start : start + AT_ONCE])
+    for start in range(0, len(chosen), at_once):
+        inputs = steps.prompts(chosen[start : start + at_once])
         texts += tagger.write({name: each.to(tagger.model.device) for name, each in inputs.items()})
     answers = [None if text is None else template.read(text) for text in texts]
     scores = answer_scores(template, [row.values for row in rows], answers)

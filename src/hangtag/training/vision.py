@@ -80,9 +80,8 @@ def _open(
         try:
             cache = _cache(recipe, model, processor)
             needed, missing = sum(map(cache.entry_bytes, counts.values())), len(cache.missing(counts))
-            say(
-                f"vision cache: {len(counts):,} pictures take {gigabytes(needed)} in {cache.root}; {missing:,} to be made"
-            )
+            counted = f"{len(counts):,} pictures take {gigabytes(needed)}, {missing:,} of them to be made"
+            say(f"vision cache in {cache.root}: {counted}")
             no_room = make_room(cache, counts)
             refusal = None if no_room is None else str(no_room)
         except CacheError as error:
