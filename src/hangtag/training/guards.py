@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from hangtag.errors import RunError, first_names
 from hangtag.recipe.sections import PART_NAMES
