@@ -26,7 +26,7 @@ from hangtag.errors import RecipeError, ToldElsewhere, UsageError
 from hangtag.files import Run, read_jsonl
 from hangtag.prediction.tagger import load
 from hangtag.training.checkpoints import checkpoints, damage
-from hangtag.training.parts import GradientCheck
+from hangtag.training.guards import GradientCheck
 from hangtag.training.processes import Processes
 
 BIN = Path(sys.executable).parent

@@ -65,8 +65,10 @@ class Examples:
         self.chat = chat
         self.sizes = _canvas_sizes(self.pictures(), processor)
         answers = [chat.answer(template.write(row.values)) for row in rows]
-        # No BOS: the prompt has it.
-        self.answers: list[list[int]] = processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
+        # No BOS: the prompt has it. A tokenizer takes no empty list.
+        self.answers: list[list[int]] = (
+            processor.tokenizer(answers, add_special_tokens=False)["input_ids"] if answers else []
+        )
         self.canvas_bytes = canvas_bytes
         self.canvases: dict[Path, torch.Tensor] = {}
         self._prompts: dict[tuple[int, ...], list[int]] = {}

@@ -4,9 +4,11 @@ Shapes: B rows, T tokens, N pictures, C crops of all pictures together, S crop s
 P CLIP's patches of a crop and its class token, V CLIP's width, D the decoder's width.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import CLIPVisionConfig
@@ -146,33 +148,33 @@ class Phi3VImageEmbedding(nn.Module):
         patches = hidden_CPV[:, 1:].view(len(hidden_CPV), grid, 2, grid, 2, -1)
         return patches.permute(0, 1, 3, 2, 4, 5).reshape(len(hidden_CPV), grid * grid, -1)
 
-    def assemble(self, crop_features: torch.Tensor, grids: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    def assemble(self, crop_features: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
         """Per picture the tiles' token rows, a separator and the global view's, each row ended by a newline.
 
         Args:
             crop_features: [C, G * G, 4 V], per picture the global view and then the tiles row by row.
 
         Returns:
-            one [tokens, 4 V] for each picture.
+            [tokens, 4 V] of all pictures, one after another.
 
         Raises:
             ModelError: the crops differ in number from what `grids` says.
         """
-        grid, width = self.config.crop_grid, crop_features.shape[-1]
+        width = crop_features.shape[-1]
         counts = [1 + rows * columns for rows, columns in grids]
         if len(crop_features) != sum(counts):
             raise ModelError(f"crop_features holds {len(crop_features)} crops, image_sizes asks for {sum(counts)}")
-        pictures = []
-        for (rows, columns), crops in zip(grids, torch.split(crop_features, counts), strict=True):
-            overview = crops[0].view(grid, grid, width)
-            tiles = crops[1:].view(rows, columns, grid, grid, width)
-            tiles = tiles.permute(0, 2, 1, 3, 4).reshape(rows * grid, columns * grid, width)
-            lines = [
-                torch.cat([part, self.sub_GN[0].expand(len(part), 1, width)], dim=1).flatten(0, 1)
-                for part in (tiles, overview)
-            ]
-            pictures.append(torch.cat([lines[0], self.glb_GN[0], lines[1]]))
-        return pictures
+        features, separators, first = [], [], 0
+        for rows, columns in grids:
+            of_features, separator = token_places(rows, columns, self.config.crop_grid)
+            features.append(of_features + first)
+            separators.append(first + separator)
+            first += self.num_tokens(rows, columns)
+        # One copy for all pictures, into newlines everywhere; in backward each feature reads its own place. Unlike
+        # index_copy it does not keep the features for that.
+        places = torch.from_numpy(np.concatenate([*features, separators])).to(crop_features.device)
+        placed = torch.cat([crop_features.flatten(0, 1), self.glb_GN[0].expand(len(grids), width)])
+        return self.sub_GN[0, 0].expand(first, width).index_put((places,), placed)
 
     def forward(
         self,
@@ -187,8 +189,7 @@ class Phi3VImageEmbedding(nn.Module):
         if crop_features is None:
             assert crops_C3SS is not None
             crop_features = self.encode_crops(crops_C3SS)
-        assembled = torch.cat(self.assemble(crop_features.to(self.glb_GN), grids))
-        features: torch.Tensor = self.img_projection(assembled)
+        features: torch.Tensor = self.img_projection(self.assemble(crop_features.to(self.glb_GN), grids))
         return features
 
     def nothing(self) -> torch.Tensor:
@@ -200,6 +201,19 @@ class Phi3VImageEmbedding(nn.Module):
         blank_C3SS = torch.zeros(2, 3, side, side, device=self.glb_GN.device)
         nothing: torch.Tensor = self([(1, 1)], blank_C3SS).sum() * 0
         return nothing
+
+
+@functools.lru_cache(maxsize=256)
+def token_places(rows: int, columns: int, grid: int) -> tuple[np.ndarray, int]:
+    """Where a picture's features stand among its tokens, int64 [crops * G * G], crop by crop, and its separator.
+
+    Every other place is a newline's.
+    """
+    place = np.arange(rows * grid * (columns * grid + 1)).reshape(rows * grid, -1)
+    tiles = place[:, :-1].reshape(rows, grid, columns, grid).swapaxes(1, 2)
+    separator = place.size
+    overview = separator + 1 + np.arange(grid * (grid + 1)).reshape(grid, -1)[:, :-1]
+    return np.concatenate([overview.ravel(), tiles.ravel()]), separator
 
 
 def images_per_row(input_ids_BT: torch.Tensor, tokens: Sequence[int], image_token_id: int) -> list[int]:
