@@ -24,11 +24,11 @@ from hangtag.examples.rows import UsableRow
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VForCausalLM, Phi3VProcessor
 from hangtag.recipe import Recipe
+from hangtag.training.arguments import arguments
 from hangtag.training.loss import answer_loss
 from hangtag.training.models import load_base
 from hangtag.training.optimizers import make_optimizer
 from hangtag.training.parts import freeze
-from hangtag.training.trainer import arguments
 
 
 @dataclass(frozen=True)

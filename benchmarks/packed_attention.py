@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
-from hangtag.phi3v.attention_phi3_v import Group, group_attention, make_group
+from hangtag.phi3v.attention_phi3_v import Group, group_attention
 from hangtag.training.environment import environment
 
 ANSWER = 20  # the last tokens of an example are its targets, as of a tag
@@ -137,17 +137,18 @@ def attention_alone(rounds: int) -> dict[str, Any]:
     print("\nattention alone, forward and backward: length x head size, ms written out, ms sdpa")
     facts = {}
     for length, width in ATTENTION:
-        sequences = max(4, 64 * 60 // length)
-        written = make_group(sequences, length, torch.float32, torch.device("cpu"), None)._replace(written_out=True)
-        ways = {"written out": written, "sdpa": written._replace(written_out=False, bias_LL=None)}
+        sequences = 64 if length < 600 else 16
+        bias_LL = torch.full((length, length), -torch.inf).triu(1)
+        ways = {"written out": Group(1, length, bias_LL, True), "sdpa": Group(1, length, None, False)}
 
         def run(group: Group, sequences: int = sequences, length: int = length, width: int = width) -> float:
             query, key, value = (torch.randn(sequences, length, width, requires_grad=True) for _ in range(3))
+            gradient = torch.randn_like(query)
             begun = time.perf_counter()
-            group_attention(query, key, value, group, width**-0.5).sum().backward()
+            group_attention(query, key, value, group, width**-0.5).backward(gradient)
             return time.perf_counter() - begun
 
-        times = in_rounds({name: lambda group=group: run(group) for name, group in ways.items()}, rounds + 1)
+        times = in_rounds({name: lambda group=group: run(group) for name, group in ways.items()}, 3 * rounds + 1)
         own, other = (1000 * statistics.median(times[name][1:]) for name in ways)
         facts[f"{length}x{width}"] = [round(own, 2), round(other, 2)]
         print(f"{length:5} x {width:2} {own:9.2f} {other:9.2f}")

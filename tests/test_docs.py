@@ -61,6 +61,24 @@ def test_the_statement_of_the_full_model_is_what_the_page_says():
     assert str(hangtag.adapted_layers(model)) in (ROOT / "docs" / "phi-3-vision.md").read_text()
 
 
+def test_what_a_run_says_it_trains_is_what_the_page_shows():
+    import json
+
+    import hangtag
+    from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
+    from hangtag.recipe import load_recipe
+    from hangtag.training.parts import trained_parts
+
+    published = json.loads((ROOT / "tests/phi3v/golden/real_configs.json").read_text())[PUBLISHED]
+    recipe = load_recipe("burberry")
+    with torch.device("meta"):
+        base = Phi3VForCausalLM(Phi3VConfig(**published["config.json"]))
+        model = hangtag.add_lora(base, rank=recipe.train.lora.rank, quiet=True)
+    page = (ROOT / "docs" / "training.md").read_text()
+    for part in trained_parts(model, recipe.train.part_rates()):
+        assert str(part) in page
+
+
 def documented_commands():
     """Every `hangtag` line of a bash block, as (page, words)."""
     found = []

@@ -28,6 +28,15 @@ PROJECTOR = "model.vision_embed_tokens.img_projection.2"
 QUICK = ["train.epochs=1.5", "train.validation_answers=0", "train.checkpoint_epochs=0.5", "train.warmup=0"]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small are fastest so, whatever else the machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A tiny model's folder, every weight of it at work."""

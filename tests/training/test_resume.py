@@ -96,7 +96,7 @@ def test_a_run_killed_from_outside_leaves_no_process_and_its_workers_do_not_deci
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() == KILLED
     said = finish(train(out, *FULL, "train.workers=0"))
-    assert "train.workers was 'auto', is 0: this changes no step" in said
+    assert "train.workers was 'auto', is 0: the steps stay the same" in said
     assert_same(out, unbroken)
     while any(Path(f"/proc/{worker}").exists() for worker in workers):  # at most a few seconds: they watch their parent
         time.sleep(0.05)

@@ -170,10 +170,11 @@ class Phi3VImageEmbedding(nn.Module):
             features.append(of_features + first)
             separators.append(first + separator)
             first += self.num_tokens(rows, columns)
-        # One copy for all pictures, into newlines everywhere; in backward each feature reads its own place.
+        # One copy for all pictures, into newlines everywhere; in backward each feature reads its own place. Unlike
+        # index_copy it does not keep the features for that.
         places = torch.from_numpy(np.concatenate([*features, separators])).to(crop_features.device)
         placed = torch.cat([crop_features.flatten(0, 1), self.glb_GN[0].expand(len(grids), width)])
-        return self.sub_GN[0, 0].expand(first, width).index_copy(0, places, placed)
+        return self.sub_GN[0, 0].expand(first, width).index_put((places,), placed)
 
     def forward(
         self,

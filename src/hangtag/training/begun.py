@@ -48,7 +48,8 @@ def check_output(run: Run, recipe: Recipe, say: Callable[[str], None]) -> bool:
             "choose another --out, or remove it to start again"
         )
     if changed and not run.has_model():
-        say("; ".join(f"{key} {how}" for key, how in changed.items()) + ": this changes no step, and the run goes on")
+        listed = "; ".join(f"{key} {how}" for key, how in changed.items())
+        say(f"{listed}: the steps stay the same but for rounding, and the run goes on")
     return True
 
 

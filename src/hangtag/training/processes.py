@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, broadcast_object_list
 from torch import distributed
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from hangtag.errors import RunError, ToldElsewhere, UsageError
 from hangtag.files import Run
@@ -46,8 +47,8 @@ class Processes:
         if problem:
             raise UsageError(problem) if os.environ.get("LOCAL_RANK", "0") == "0" else ToldElsewhere
         launched = "LOCAL_RANK" in os.environ
-        # Left alone, Accelerate takes processes without an accelerator for one each of many runs.
-        self.on_cpu = _is_set("ACCELERATE_USE_CPU") or (launched and not torch.accelerator.is_available())
+        # Not told so, Accelerate takes each of several processes without an accelerator for a run of its own.
+        self.on_cpu = _is_set("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
         self.state = PartialState(cpu=self.on_cpu, timeout=PATIENCE)
         self.index: int = self.state.process_index
         self.number: int = self.state.num_processes
@@ -130,10 +131,13 @@ class Processes:
                 "--out must lie in a folder that all machines share"
             )
 
-    def require_trainable(self, settings: Train) -> None:
+    def prepare_for(self, settings: Train) -> None:
         """Raise a UsageError where the recipe asks for what sharded weights do not allow."""
         if not self.sharded:
             return
+        if settings.vision_cache and not settings.part_rates()["clip"]:
+            # The launcher's default loads weights in the first process alone; here each encodes pictures beforehand.
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
         problems = {
             'optimizer = "muon"': settings.optimizer == "muon",
             'optimizer = "adamw_8bit"': settings.optimizer == "adamw_8bit",
@@ -156,16 +160,17 @@ class Processes:
                 "go on as the run began, with any number of processes"
             )
 
-    def shard_on_cpu(self, accelerator: Accelerator) -> None:
-        """Let Accelerate shard on CPUs too, as torch can: it heeds its FSDP settings only on accelerators."""
-        if not (self.sharded and accelerator.distributed_type == DistributedType.MULTI_CPU):
+    def set_up_sharding(self, accelerator: Accelerator) -> None:
+        """Shard on CPUs too, as torch can and Accelerate does not; in bfloat16, add gradients up in float32."""
+        if not self.sharded:
             return
-        plugin, state = FullyShardedDataParallelPlugin(), accelerator.state
-        if accelerator.mixed_precision != "no":
-            plugin.set_mixed_precision(accelerator.mixed_precision)
-        state.fsdp_plugin = plugin
-        state.distributed_type = DistributedType.FSDP
-        PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        state = accelerator.state
+        if accelerator.distributed_type == DistributedType.MULTI_CPU:
+            state.fsdp_plugin = FullyShardedDataParallelPlugin()
+            state.distributed_type = DistributedType.FSDP
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        if accelerator.mixed_precision == "bf16":
+            state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
 
 
 def is_first() -> bool:

@@ -65,7 +65,7 @@ def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: 
     begun, finished = processes.told(_state_of(run, recipe, say) if processes.main else (False, False))
     require_libraries(recipe)
     check_trackers(recipe)
-    processes.require_trainable(recipe.train)
+    processes.prepare_for(recipe.train)
     if finished:
         return
     rows = read_rows(recipe)

@@ -8,7 +8,7 @@ that appear whole; moving gradients between processes, the optimizer's step and 
 from __future__ import annotations
 
 import contextlib
-import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback
 
 from hangtag.errors import DataError, RunError
@@ -27,6 +27,7 @@ from hangtag.files import Run
 from hangtag.memory import Pass
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
+from hangtag.training.arguments import arguments
 from hangtag.training.checkpoints import (
     checkpoint_at,
     damage,
@@ -36,20 +37,16 @@ from hangtag.training.checkpoints import (
     remove_partial,
     step_of,
 )
-from hangtag.training.environment import precision
+from hangtag.training.guards import CHECKED, GradientCheck, check_number
 from hangtag.training.log import Log
 from hangtag.training.loss import answer_loss
 from hangtag.training.models import Trainable
 from hangtag.training.optimizers import make_optimizer
 from hangtag.training.out_of_memory import Device, advice, is_out_of_memory
-from hangtag.training.parts import GradientCheck
 from hangtag.training.processes import Processes
 from hangtag.training.tracking import Trackers
 from hangtag.training.validation import answer_metrics, spread, write_answers
 from hangtag.training.watch import Watch
-
-# Numbers that must be finite for a step to be kept.
-CHECKED = {"loss": "loss", "grad_norm": "gradient's norm", "validation_loss": "validation loss"}
 
 
 class StepTrainer(Trainer):
@@ -93,9 +90,9 @@ class StepTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_accelerator_and_postprocess(self) -> None:
-        """As the Trainer, but CPUs shard too."""
+        """As the Trainer, but sharding is ours to set up."""
         super().create_accelerator_and_postprocess()
-        self.processes.shard_on_cpu(self.accelerator)
+        self.processes.set_up_sharding(self.accelerator)
         self.is_fsdp_enabled = self.processes.sharded
 
     # -- data ---------------------------------------------------------------------------------------------------
@@ -108,7 +105,7 @@ class StepTrainer(Trainer):
         asked = self.recipe.train.workers
         if asked != "auto":
             return asked
-        return 8 if torch.cuda.is_available() else 1
+        return min(8, max(1, (os.cpu_count() or 1) - 1)) if torch.cuda.is_available() else 1
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -190,7 +187,7 @@ class StepTrainer(Trainer):
         step = self.state.global_step
         self.state.epoch = round(step / self.steps.plan.steps, 4)
         for name in logs.keys() & CHECKED:
-            _check_number(name, logs[name], step)
+            check_number(name, logs[name], step)
         if "loss" in logs:
             now = time.monotonic()
             logs["tokens"] = self.tokens
@@ -287,51 +284,3 @@ def _whole(step: dict[str, Any] | Failed) -> dict[str, Any]:
     if isinstance(step, Failed):
         raise DataError(step.message)
     return step
-
-
-def _check_number(name: str, value: float, step: int) -> None:
-    """Raises a RunError where training has gone wrong; nothing of this step is kept."""
-    if not math.isfinite(value) and step == 1:
-        raise RunError(
-            f"the {CHECKED[name]} is {value} at the first step: model.base's weights are damaged, or too large for "
-            'train.precision; try "float32", in a new --out'
-        )
-    if not math.isfinite(value):
-        raise RunError(
-            f"the {CHECKED[name]} is {value} at step {step}; lower train.learning_rate, or set train.precision = "
-            '"float32", and start again in a new --out'
-        )
-    if name == "loss" and value == 0:
-        raise RunError(f"the loss is exactly 0 at step {step}: there is nothing to learn; are all answers the same?")
-
-
-def arguments(recipe: Recipe, run: Run, steps_per_epoch: int, on_cpu: bool = False) -> TrainingArguments:
-    """The Trainer's settings; when to validate and to save is decided in `watch`.
-
-    Args:
-        on_cpu: leave accelerators alone.
-    """
-    settings = recipe.train
-    steps = max(1, math.ceil(settings.epochs * steps_per_epoch))
-    made = TrainingArguments(
-        output_dir=str(run.checkpoints),
-        max_steps=steps,
-        per_device_train_batch_size=1,
-        learning_rate=settings.rate,
-        warmup_steps=round(settings.warmup * steps),
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule),
-        max_grad_norm=settings.clip_norm,
-        bf16=precision(settings.precision) == torch.bfloat16,
-        logging_steps=1,
-        eval_strategy="no",
-        save_strategy="no",
-        report_to=["none"],
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        seed=settings.seed,
-        use_cpu=on_cpu,
-        ddp_find_unused_parameters=False,  # every pass runs every part (see `Plan`)
-    )
-    made.mixed_precision = "bf16" if made.bf16 else "no"  # the recipe says it, not the launcher
-    return made
