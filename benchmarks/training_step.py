@@ -1,6 +1,6 @@
 """A training step of the demo's nano beside the same step as a first script with transformers' Trainer takes it.
 
-    python benchmarks/training_step.py [--rows 256] [--rounds 5] [--check 16]
+    python benchmarks/training_step.py [--rows 256] [--rounds 5] [--check 8]
 
 Invents a catalogue, crops its pictures to several shapes, and trains on it with CLIP frozen and with everything
 trained: by `first_script.py`, with its parts put right one after another, and by the real engine. Everything computes

@@ -184,3 +184,9 @@ def test_unusable_rows_are_told_with_their_number_and_an_empty_split_is_an_error
         row["title"] = ""
     with pytest.raises(TableError, match="no usable row in its split train"):
         usable_rows(catalogue, "train", template)
+
+
+def test_a_split_without_rows_gives_no_examples():
+    examples = Examples([], tiny_processor(), TAG, CHAT)
+    assert len(examples) == 0
+    assert examples.lengths() == []
