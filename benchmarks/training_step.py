@@ -164,10 +164,10 @@ def ladder(attention: str, frozen: bool) -> dict[str, Way]:
         "+ no blank crops": by_script(Script(attention, 16, blanks=False)),
         "+ answer-only logits": by_script(Script(attention, 16, blanks=False, full_logits=False)),
         "+ packing, in the engine": by_engine(0, ahead=False),
-        "+ pictures decoded once": by_engine(0),
-        "+ workers as chosen": by_engine("auto"),
+        "+ a worker": by_engine(1, ahead=False),
+        "+ pictures decoded once": by_engine(),
     }
-    return ways | ({"+ vision cache": by_engine("auto", cached=True)} if frozen else {})
+    return ways | ({"+ vision cache": by_engine(cached=True)} if frozen else {})
 
 
 def quiet_out(root: Path) -> Iterator[Path]:

@@ -116,3 +116,11 @@ def test_a_picture_gone_in_the_meantime_is_told_by_its_name(examples, workers):
     (failed,) = [each for each in items if isinstance(each, Failed)]
     assert str(gone) in failed.message
     assert "Traceback" not in failed.message
+
+
+def test_steps_are_at_hand_once_all_pictures_are_decoded_unless_they_are_changed(examples):
+    steps = Steps(examples, plan_of(examples), Vision())
+    assert not steps.at_hand
+    examples.read_ahead(2)
+    assert steps.at_hand
+    assert not Steps(examples, plan_of(examples), Vision(), Augmentation(flip=True)).at_hand

@@ -75,6 +75,12 @@ class Steps(Dataset[dict[str, Any]]):
             "pictures": any(self.plan.pictured[row] for row in rows),
         }
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether a step is only put together: pictures' features or canvases are there, and nothing is changed."""
+        decoded = self.examples.sizes.keys() <= self.examples.canvases.keys()
+        return self.augmentation is None and (self.vision.cache is not None or decoded)
+
     def _pass(self, each: Pass, epoch: int) -> dict[str, torch.Tensor]:
         examples = [self.examples[row] for row in each.rows]
         for row in each.fillers:

@@ -99,13 +99,19 @@ class StepTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """All steps of the run; the Trainer skips those that a checkpoint holds."""
-        return step_loader(self.steps, self.args.max_steps, self._workers(), torch.cuda.is_available())
+        return self._loader(self.steps, self.args.max_steps)
 
-    def _workers(self) -> int:
+    def _loader(self, steps: Steps, count: int) -> DataLoader[Any]:
+        return step_loader(steps, count, self._workers(steps), torch.cuda.is_available())
+
+    def _workers(self, steps: Steps) -> int:
         asked = self.recipe.train.workers
         if asked != "auto":
             return asked
-        return min(8, max(1, (os.cpu_count() or 1) - 1)) if torch.cuda.is_available() else 1
+        if torch.cuda.is_available():
+            return min(8, max(1, (os.cpu_count() or 1) - 1))
+        # On a CPU a worker takes from the model what it gives; it pays where pictures are decoded or changed.
+        return 0 if steps.at_hand else 1
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -221,7 +227,7 @@ class StepTrainer(Trainer):
         self.model.eval()
         total = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad(), self.compute_loss_context_manager():
-            for step in step_loader(validation, validation.plan.steps, self._workers(), torch.cuda.is_available()):
+            for step in self._loader(validation, validation.plan.steps):
                 for each in _whole(step)["passes"]:
                     loss, count = answer_loss(self.model, self._moved(each))
                     total += torch.tensor([loss.item(), count], dtype=torch.float64)
