@@ -9,7 +9,7 @@ import hangtag
 
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
-    {"errors", "files", "progress"},
+    {"errors", "files", "machine", "progress"},
     {"phi3v", "recipe", "answer", "cost", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},

@@ -190,3 +190,10 @@ def test_a_split_without_rows_gives_no_examples():
     examples = Examples([], tiny_processor(), TAG, CHAT)
     assert len(examples) == 0
     assert examples.lengths() == []
+
+
+def test_rows_left_out_take_their_pictures_with_them(rows):
+    examples = make([*rows, UsableRow(rows[0].values, rows[0].pictures)])
+    examples.only([1, 3])
+    assert set(examples.sizes) == {*rows[1].pictures, *rows[0].pictures}
+    assert examples.lengths() == [len(each.input_ids) for each in examples]

@@ -4,12 +4,14 @@ from conftest import tiny_processor
 from PIL import Image
 
 from hangtag.answer import Template
+from hangtag.errors import ModelError
 from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.chat import Chat
 from hangtag.examples.examples import IGNORED, Examples
-from hangtag.examples.loading import Failed, Steps, Vision, canvases_to_tiles, step_loader
+from hangtag.examples.loading import Failed, Steps, Vision, step_loader
 from hangtag.examples.packing import Plan
 from hangtag.examples.rows import UsableRow
+from hangtag.phi3v.pixels_phi3_v import canvases_to_tiles
 from hangtag.recipe import Task
 from hangtag.recipe.sections import END
 
@@ -99,6 +101,17 @@ def test_bytes_normalised_by_the_model_are_the_float_crops(examples):
     assert as_bytes["pixel_values"].dtype == torch.uint8
     grids = model.model.vision_embed_tokens.grids(as_bytes["image_sizes"])
     assert torch.equal(model.model.gather_crops(as_bytes["pixel_values"], grids), floats["pixel_values"])
+
+
+def test_a_mean_that_the_model_does_not_know_is_never_given_to_it_as_bytes(examples):
+    image_processor = examples.processor.image_processor
+    canvases = [examples.canvas(examples.rows[0].pictures[0])]
+    assert image_processor.model_normalises
+    assert image_processor.canvases_to_bytes(canvases).dtype == torch.uint8
+    image_processor.image_mean = [0.5, 0.5, 0.5]
+    assert not image_processor.model_normalises
+    with pytest.raises(ModelError, match="the model knows no others"):
+        image_processor.canvases_to_bytes(canvases)
 
 
 def test_tiles_are_cut_row_by_row():

@@ -25,7 +25,8 @@ from wandb.proto import wandb_internal_pb2
 from hangtag.errors import UsageError
 from hangtag.files import Run
 from hangtag.recipe import check_recipe
-from hangtag.training.tracking import Sample, Trackers, check_trackers
+from hangtag.training.libraries import require_libraries
+from hangtag.training.tracking import Sample, Trackers
 
 HOSTILE = "Tag: <script>alert(1)</script> | **b** \x00 \ud800 Zoë"
 STEPS, INTERRUPTED, CHECKPOINT = 6, 5, 4
@@ -493,9 +494,9 @@ def test_without_a_tracker_or_in_another_process_nothing_happens(tmp_path, track
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_starts(monkeypatch):
-    check_trackers(recipe(wandb="offline", tensorboard=True))
+    require_libraries(recipe(wandb="offline", tensorboard=True))
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    check_trackers(recipe())
+    require_libraries(recipe())
     with pytest.raises(UsageError, match="pip install wandb tensorboard"):
-        check_trackers(recipe(wandb="offline", tensorboard=True))
+        require_libraries(recipe(wandb="offline", tensorboard=True))

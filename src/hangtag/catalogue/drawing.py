@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +21,7 @@ from hangtag.catalogue.pictures import sketch_picture
 from hangtag.catalogue.split import SHARES, Places
 from hangtag.catalogue.store import image_name
 from hangtag.errors import HangtagError, UsageError
+from hangtag.machine import cores
 
 JPEG_QUALITY = 90
 MOST_COMPARED = 100_000
@@ -95,7 +95,7 @@ def draw_in_order(draw: Callable[[Any], T], products: Iterable[Any], count: int,
     Raises:
         HangtagError: a process was killed or could not start.
     """
-    processes = min(workers or _cores(), -(-count // 32))
+    processes = min(workers or cores(), -(-count // 32))
     if processes <= 1:
         yield from map(draw, products)
         return
@@ -120,10 +120,6 @@ def draw_in_order(draw: Callable[[Any], T], products: Iterable[Any], count: int,
 
 def _draw_each(draw: Callable[[Any], T], products: list[Any]) -> list[T]:
     return [draw(product) for product in products]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def divide_drawn(

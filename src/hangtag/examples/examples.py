@@ -99,6 +99,7 @@ class Examples:
         """Keep just these rows."""
         self.rows = [self.rows[index] for index in kept]
         self.answers = [self.answers[index] for index in kept]
+        self.sizes = {picture: self.sizes[picture] for picture in self.pictures()}
 
     def canvas(self, picture: Path) -> torch.Tensor:
         """A picture's canvas, from memory where `read_ahead` has put it."""

@@ -6,7 +6,6 @@ side, N pictures, G token rows of a crop, V CLIP's width.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,8 +16,8 @@ import torch
 
 from hangtag.catalogue.pictures import read_picture
 from hangtag.examples.features import FeatureCache, crop_count
+from hangtag.machine import cores
 from hangtag.phi3v import Phi3VImageProcessor
-from hangtag.phi3v.pixels_phi3_v import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from hangtag.progress import Progress
 
 Source = Path | torch.Tensor
@@ -60,7 +59,7 @@ def fill(
         CacheError: a file cannot be written.
     """
     missing = cache.missing(list(pictures)[rank::world])
-    threads, done = _cores(), 0
+    threads, done = cores(), 0
     progress(done, len(missing))
 
     def canvas(picture: str) -> torch.Tensor:
@@ -77,7 +76,7 @@ def fill(
                 features = _encoded(batch, processor, encode).to("cpu", cache.dtype)
             for each in writing:
                 each.result()
-            counts = [_crops(each, processor.crop_size) for each in batch]
+            counts = [crop_count(each.shape[0], each.shape[1], processor.crop_size) for each in batch]
             writing = [writers.submit(cache.put, *each) for each in zip(names, features.split(counts), strict=True)]
             done += len(names)
             progress(done, len(missing))
@@ -87,23 +86,8 @@ def fill(
 
 
 def _encoded(canvases: Sequence[torch.Tensor], processor: Phi3VImageProcessor, encode: Encode) -> torch.Tensor:
-    if (tuple(processor.image_mean), tuple(processor.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD):
-        pixel_values = torch.cat([_tiles(each, processor.crop_size) for each in canvases])
-    else:
-        pixel_values = processor.canvases_to_pixel_values(canvases)
-    return encode(pixel_values, torch.tensor([each.shape[:2] for each in canvases]))
-
-
-def _crops(canvas_HW3: torch.Tensor, side: int) -> int:
-    height, width, _ = canvas_HW3.shape
-    return crop_count(height, width, side)
-
-
-def _tiles(canvas_HW3: torch.Tensor, side: int) -> torch.Tensor:
-    """The tiles of a canvas row by row, uint8 [T, 3, S, S]."""
-    height, width, _ = canvas_HW3.shape
-    cells = canvas_HW3.view(height // side, side, width // side, side, 3)
-    return cells.permute(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
+    made = processor.canvases_to_bytes if processor.model_normalises else processor.canvases_to_pixel_values
+    return encode(made(canvases), torch.tensor([each.shape[:2] for each in canvases]))
 
 
 def _batches(names: Sequence[str], canvases: Iterator[torch.Tensor], side: int, most: int) -> Iterator[Batch]:
@@ -111,7 +95,7 @@ def _batches(names: Sequence[str], canvases: Iterator[torch.Tensor], side: int, 
     batch: Batch = ([], [])
     held = 0
     for name, canvas_HW3 in zip(names, canvases, strict=True):
-        crops = _crops(canvas_HW3, side)
+        crops = crop_count(canvas_HW3.shape[0], canvas_HW3.shape[1], side)
         if batch[0] and held + crops > most:
             yield batch
             batch, held = ([], []), 0
@@ -138,7 +122,3 @@ def _ahead(
     finally:
         for each in under_way:
             each.cancel()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4

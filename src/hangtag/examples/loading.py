@@ -40,7 +40,7 @@ class Steps(Dataset[dict[str, Any]]):
     """Step n of a run, counted over all epochs, as what one process computes.
 
     An item has `passes`, a list of model inputs with labels (see `packed`), and of the whole step, over all processes:
-    `labels`, the answer tokens that its loss is divided by, `tokens`, `rows`, and `pictures`, whether there are any.
+    `labels`, the answer tokens that its loss is divided by, `tokens`, and `pictures`, whether there are any.
 
     Args:
         augmentation: of training pictures; decided by seed, epoch and row, whoever loads them.
@@ -71,7 +71,6 @@ class Steps(Dataset[dict[str, Any]]):
             "passes": [self._pass(each, step // self.plan.steps) for each in self.plan.passes(step)[self.process]],
             "labels": sum(self.labels[row] for row in rows),
             "tokens": sum(self.lengths[row] for row in rows),
-            "rows": len(rows),
             "pictures": any(self.plan.pictured[row] for row in rows),
         }
 
@@ -98,9 +97,8 @@ class Steps(Dataset[dict[str, Any]]):
             return {"crop_features": torch.cat([get(keys[picture]) for _, picture in numbered])}
         canvases = [self._canvas(picture, epoch, row) for row, picture in numbered]
         image_processor = self.examples.processor.image_processor
-        if self.vision.as_bytes:
-            return {"pixel_values": canvases_to_tiles(canvases, image_processor.crop_size)}
-        return {"pixel_values": image_processor.canvases_to_pixel_values(canvases)}
+        made = image_processor.canvases_to_bytes if self.vision.as_bytes else image_processor.canvases_to_pixel_values
+        return {"pixel_values": made(canvases)}
 
     def prompts(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """What `generate` takes to write the rows' answers: prompts padded on the left, and their pictures."""
@@ -136,17 +134,6 @@ def packed(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     }
     sizes = [size for each in examples for size in each.sizes]
     return inputs | ({"image_sizes": torch.tensor(sizes)} if sizes else {})
-
-
-def canvases_to_tiles(canvases: Sequence[torch.Tensor], side: int) -> torch.Tensor:
-    """The tiles of canvases [H, W, 3], row by row, one canvas after another: uint8 [tiles, 3, S, S]."""
-    cut = [
-        canvas.view(canvas.shape[0] // side, side, canvas.shape[1] // side, side, 3)
-        .permute(0, 2, 4, 1, 3)
-        .reshape(-1, 3, side, side)
-        for canvas in canvases
-    ]
-    return torch.cat(cut)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ Shapes: N pictures, H W canvas size in pixels, S crop side, T tiles of a canvas 
 """
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
 from hangtag.errors import ImageError, ModelError
+from hangtag.machine import cores
 from hangtag.phi3v.pictures_phi3_v import flatten, to_pil
 from hangtag.phi3v.pixels_phi3_v import (
     OPENAI_CLIP_MEAN,
@@ -26,6 +26,7 @@ from hangtag.phi3v.pixels_phi3_v import (
     ViewSources,
     canvas_to_crops,
     canvases_to_crops,
+    canvases_to_tiles,
     fill_normalised_tiles,
     fill_tiles,
 )
@@ -169,6 +170,24 @@ class Phi3VImageProcessor(BaseImageProcessor):
         canvases_3HW = [canvas.permute(2, 0, 1) for canvas in canvases]
         return canvases_to_crops(canvases_3HW, self.crop_size, self.image_mean, self.image_std)
 
+    def canvases_to_bytes(self, canvases: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Tiles of canvases [H, W, 3] as bytes, for the model to normalise on its device: uint8 [tiles, 3, S, S].
+
+        Raises:
+            ModelError: mean or deviation are not CLIP's own (see `model_normalises`).
+        """
+        self._require_model_normalises()
+        return canvases_to_tiles(canvases, self.crop_size)
+
+    @property
+    def model_normalises(self) -> bool:
+        """Whether the model can be given bytes: it knows CLIP's own mean and deviation, and no others."""
+        return (tuple(self.image_mean), tuple(self.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+
+    def _require_model_normalises(self) -> None:
+        if not self.model_normalises:
+            raise ModelError("do_normalize=False needs CLIP's own image_mean and image_std; the model knows no others")
+
     def preprocess(
         self,
         images: Any,
@@ -205,9 +224,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
         own = {key: settings[key] for key in OWN_SETTINGS if settings.get(key) is not None}
         if any(value != getattr(self, key) for key, value in own.items()):
             return type(self)(**{**self.to_dict(), **own}).preprocess(images, return_tensors, do_normalize, names)
-        clip = (tuple(self.image_mean), tuple(self.image_std)) == (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
-        if not do_normalize and not clip:
-            raise ModelError("do_normalize=False needs CLIP's own image_mean and image_std; the model knows no others")
+        if not do_normalize:
+            self._require_model_normalises()
         pictures, sizes = self._pictures(list(flatten(images)), names)
         pixels = self._crops(pictures, sizes, do_normalize)
         data = {"pixel_values": pixels, "image_sizes": torch.tensor(sizes)}
@@ -270,7 +288,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """`work` done for each item, in order, by as many threads as there are free processor cores."""
     alone = torch.utils.data.get_worker_info() is not None  # the loader's other workers have the other cores
-    workers = 1 if alone else min(len(items), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    workers = 1 if alone else min(len(items), cores())
     if workers < 2:
         yield from map(work, items)
         return

@@ -72,6 +72,17 @@ def global_view(pixels_N3HW: torch.Tensor, side: int) -> torch.Tensor:
     return F.interpolate(pixels_N3HW, size=(side, side), mode="bicubic", align_corners=False)
 
 
+def canvases_to_tiles(canvases_HW3: Sequence[torch.Tensor], side: int) -> torch.Tensor:
+    """The tiles of canvases of any sizes, row by row, one canvas after another: uint8 [T, 3, S, S]."""
+    cut = [
+        canvas.view(canvas.shape[0] // side, side, canvas.shape[1] // side, side, 3)
+        .permute(0, 2, 4, 1, 3)
+        .reshape(-1, 3, side, side)
+        for canvas in canvases_HW3
+    ]
+    return torch.cat(cut)
+
+
 def tiles_to_crops(tiles_T3SS: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
     """Normalised crops of pictures one after another, global views included, from their uint8 tiles, on their device.
 

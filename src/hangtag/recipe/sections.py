@@ -114,8 +114,6 @@ class Rates(Section):
         rates = [getattr(self, part) for part in PART_NAMES]
         if any(rate != "auto" and not 0 <= rate < 1 for rate in rates):
             raise ValueError("a rate lies in 0 to 1; 0 freezes the part")
-        if not any(rates):
-            raise ValueError("every part is frozen, so nothing would be trained; give one a rate above 0")
         return self
 
 

@@ -60,12 +60,21 @@ def make_examples(
     """
     template, chat = recipe.task.template, Chat.of(recipe.task)
     limit = min(recipe.train.token_budget, context)
-    made, dropped = [], []
-    for each in (rows.train, rows.validation):
-        examples = Examples(each, processor, template, chat)
-        dropped += _drop_overlong(examples, limit, recipe, rows.catalogue)
-        made.append(examples)
-    train, validation = made
+    train, validation = (Examples(each, processor, template, chat) for each in (rows.train, rows.validation))
+    too_long = {
+        examples.rows[place].number: length
+        for examples in (train, validation)
+        for place, length in enumerate(examples.lengths())
+        if length > limit
+    }
+    if too_long and recipe.train.overlong == "error":
+        raise DataError(_told_overlong(too_long, limit, rows.catalogue))
+    for examples in (train, validation):
+        examples.only([place for place, row in enumerate(examples.rows) if row.number not in too_long])
+    dropped = [
+        rejected_row(number, rows.catalogue.rows[number - 1], f"{length} tokens, at most {limit}", "too-long")
+        for number, length in too_long.items()
+    ]
     if not len(train):
         raise DataError(f"every training row is longer than {limit} tokens; raise train.token_budget")
     if not len(validation) and recipe.train.best != "last":
@@ -78,23 +87,14 @@ def make_examples(
     return train, validation if len(validation) else None, dropped
 
 
-def _drop_overlong(examples: Examples, limit: int, recipe: Recipe, catalogue: Catalogue) -> Rejected:
-    """Take out the rows of more than `limit` tokens; an example is never cut."""
-    lengths = examples.lengths()
-    over = [place for place, length in enumerate(lengths) if length > limit]
-    if over and recipe.train.overlong == "error":
-        longest = max(over, key=lambda place: lengths[place])
-        raise DataError(
-            f"{len(over)} rows are longer than {limit} tokens; the longest, row {examples.rows[longest].number} of "
-            f"{catalogue.path / 'metadata.csv'}, has {lengths[longest]}: raise train.token_budget, lower "
-            'model.num_crops, or leave them out with train.overlong = "drop"'
-        )
-    numbers = [(examples.rows[place].number, lengths[place]) for place in over]
-    examples.only([place for place, length in enumerate(lengths) if length <= limit])
-    return [
-        rejected_row(number, catalogue.rows[number - 1], f"{length} tokens, at most {limit}", "too-long")
-        for number, length in numbers
-    ]
+def _told_overlong(too_long: dict[int, int], limit: int, catalogue: Catalogue) -> str:
+    """Why rows of more than `limit` tokens stop a run: an example is never cut."""
+    longest = max(too_long, key=too_long.__getitem__)
+    return (
+        f"{len(too_long)} rows are longer than {limit} tokens; the longest, row {longest} of "
+        f"{catalogue.path / 'metadata.csv'}, has {too_long[longest]}: raise train.token_budget, lower "
+        'model.num_crops, or leave them out with train.overlong = "drop"'
+    )
 
 
 def make_plan(examples: Examples, recipe: Recipe, processes: int, shuffled: bool) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-from hangtag.errors import ModelError, UsageError, first_line
+from hangtag.errors import ModelError, first_line
 from hangtag.examples.chat import Chat
 from hangtag.examples.rows import UsableRow
 from hangtag.phi3v import Phi3VConfig, Phi3VProcessor
@@ -83,21 +82,6 @@ def _keep_layer_inputs_only(model: PreTrainedModel) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs)
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kwargs)
-
-
-def require_libraries(recipe: Recipe) -> None:
-    """Raise a UsageError that names every library the recipe's method and optimizer need and this machine lacks."""
-    needs = {
-        "bitsandbytes": [
-            f"train.{key} = {value!r}"
-            for key, value in (("method", recipe.train.method), ("optimizer", recipe.train.optimizer))
-            if value in ("qlora", "adamw_8bit")
-        ]
-    }
-    missing = {name: why for name, why in needs.items() if why and importlib.util.find_spec(name) is None}
-    if missing:
-        listed = "; ".join(f"{' and '.join(why)} needs {name}" for name, why in missing.items())
-        raise UsageError(f"{listed}; pip install {' '.join(missing)}")
 
 
 def phi3v(model: nn.Module) -> Any:

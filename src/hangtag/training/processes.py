@@ -69,12 +69,6 @@ class Processes:
         """Until all processes have come here."""
         self.state.wait_for_everyone()
 
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """The first process does what stands inside, then the others."""
-        with self.state.main_process_first():
-            yield
-
     def told(self, value: T) -> T:
         """The first process's `value`, in all of them."""
         box = [value]

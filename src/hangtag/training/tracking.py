@@ -6,7 +6,6 @@ once, that tracker is switched off, and training goes on. Pictures with their ta
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any, Protocol, Self
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hangtag.errors import UsageError, first_line
+from hangtag.errors import first_line
 from hangtag.files import Run
 from hangtag.recipe import Recipe
 from hangtag.training.samples import Sample
 from hangtag.training.tracking_tensorboard import TensorBoardTracker
 from hangtag.training.tracking_wandb import WandbTracker
 
-__all__ = ["Sample", "Trackers", "check_trackers"]
+__all__ = ["Sample", "Trackers"]
 
 
 class Tracker(Protocol):
@@ -142,15 +141,3 @@ def _forward(event: str) -> Callable[..., None]:
 for _event in dir(TrainerCallback):
     if _event.startswith("on_") and _event not in vars(Trackers):
         setattr(Trackers, _event, _forward(_event))
-
-
-def check_trackers(recipe: Recipe) -> None:
-    """Refuse a recipe whose trackers are not installed, before anything starts.
-
-    Raises:
-        UsageError: with what to install.
-    """
-    wanted = {"wandb": recipe.track.wandb != "off", "tensorboard": recipe.track.tensorboard}
-    missing = [name for name, asked in wanted.items() if asked and importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"the recipe's [track] asks for {' and '.join(missing)}; pip install {' '.join(missing)}")

@@ -19,11 +19,12 @@ from hangtag.training.checkpoints import flush_all, take_up
 from hangtag.training.data import make_examples, make_plan, read_rows
 from hangtag.training.failures import told
 from hangtag.training.interrupt import Interrupt, deferred_interrupt
+from hangtag.training.libraries import require_libraries
 from hangtag.training.log import Log
-from hangtag.training.models import Trainable, load_base, phi3v, prepare, require_libraries
+from hangtag.training.models import Trainable, load_base, phi3v, prepare
 from hangtag.training.parts import trained_parts
 from hangtag.training.processes import Processes
-from hangtag.training.tracking import Trackers, check_trackers
+from hangtag.training.tracking import Trackers
 from hangtag.training.trainer import StepTrainer
 from hangtag.training.vision import make_vision
 from hangtag.training.watch import Watch
@@ -64,7 +65,6 @@ def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: 
     """`train`, in this process."""
     begun, finished = processes.told(_state_of(run, recipe, say) if processes.main else (False, False))
     require_libraries(recipe)
-    check_trackers(recipe)
     processes.prepare_for(recipe.train)
     if finished:
         return

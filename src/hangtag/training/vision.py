@@ -36,7 +36,8 @@ def make_vision(
 
     Crops are cut and normalised by the loader on a CPU, and normalised on the device elsewhere.
     """
-    crops = Vision(as_bytes=processes.state.device.type != "cpu")
+    on_device = processes.state.device.type != "cpu" and processor.image_processor.model_normalises
+    crops = Vision(as_bytes=on_device)
     pictures = {picture: size for each in splits for picture, size in each.sizes.items()}
     settings = recipe.train
     if settings.part_rates()["clip"] or not pictures or not settings.vision_cache:
