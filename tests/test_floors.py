@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "machine", "progress"},
-    {"phi3v", "recipe", "answer", "cost", "memory"},
+    {"phi3v", "recipe", "answer", "reading", "cost", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},

@@ -148,6 +148,27 @@ class Template:
                 return None
         return values
 
+    def spans(self, text: str) -> dict[str, tuple[int, int]] | None:
+        """Where each field's words stand in a text, from first to behind the last letter; None where it is unreadable.
+
+        White space around a field's words is not part of them.
+        """
+        if self.read(text) is None:
+            return None
+        lead = len(text) - len(text.lstrip())
+        match = self._pattern.fullmatch(text.strip())
+        assert match is not None
+        found = {}
+        for place, name in enumerate(self.names, 1):
+            start, words = match.start(place), match.group(place)
+            start += len(words) - len(words.lstrip())
+            found[name] = (lead + start, lead + start + len(words.strip()))
+        return found
+
+    def follows(self, name: str) -> str:
+        """The literal text between a field and the next one, or the answer's end."""
+        return _PLACE.split(self.text)[2 * self.names.index(name) + 2]
+
 
 def written(value: Value) -> str:
     """A value as an answer holds it."""

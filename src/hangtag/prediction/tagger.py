@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+)
 
 from hangtag.answer import Value
 from hangtag.catalogue.pictures import read_picture
@@ -28,7 +34,11 @@ from hangtag.examples.chat import Chat
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
+from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
+from hangtag.prediction.pieces import Pieces
+from hangtag.prediction.readings import Judge
 from hangtag.progress import Progress
+from hangtag.reading import Reading
 from hangtag.recipe import Recipe, load_recipe
 
 Picture = str | Path | Image.Image
@@ -58,6 +68,7 @@ class Tagger:
         self.recipe = recipe
         self.batch_size = batch_size
         self.chat = Chat.of(recipe.task)
+        self._pieces = Pieces(processor.tokenizer)
 
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
         """A tag for each picture; one that cannot be read has an `error` and ends nothing."""
@@ -83,6 +94,30 @@ class Tagger:
             if progress:
                 progress(len(texts), len(images))
         return texts
+
+    def readings(
+        self,
+        images: Sequence[Shown],
+        progress: Progress | None = None,
+        truths: Sequence[Mapping[str, Value]] | None = None,
+    ) -> list[Reading]:
+        """The text written for each picture, with what the model holds likely: see `Reading`.
+
+        Args:
+            truths: each row's true values, whose probabilities are then told too.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        judge = Judge(self._pieces, self.recipe.task.template, sorted(self._ends))
+        found: list[Reading] = []
+        for batch in self._batches(images):
+            answers, texts = self._answers(self._inputs(_readable(batch)))
+            mine = None if truths is None else truths[len(found) : len(found) + len(texts)]
+            found += judge.readings(answers, texts, mine)
+            if progress:
+                progress(len(found), len(images))
+        return found
 
     def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
         """The mean of the projected vision features of what is shown: float32 [rows, hidden]; zeros for no picture."""
@@ -113,6 +148,9 @@ class Tagger:
                 yield list(pool.map(_read, shown[start : start + self.batch_size]))
 
     def _generate(self, images: list[list[Image.Image]]) -> list[str | None]:
+        return self.write(self._inputs(images))
+
+    def _inputs(self, images: list[list[Image.Image]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
         tokenizer.padding_side = "left"
         prompts = [self.chat.prompt(len(each)) for each in images]
@@ -120,7 +158,7 @@ class Tagger:
         inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
         if pictures:
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        return self.write(inputs)
+        return dict(inputs)
 
     def write(self, inputs: Mapping[str, torch.Tensor]) -> list[str | None]:
         """The raw text written after each of some prompts, padded on the left; None where it did not end.
@@ -131,14 +169,37 @@ class Tagger:
         with torch.inference_mode():
             ids_BT = self.model.generate(**inputs, do_sample=False)
         new_BT = ids_BT[:, inputs["input_ids"].shape[1] :].tolist()
-        ends = set(_as_list(self.model.generation_config.eos_token_id))
-        return [self._text(row, ends) for row in new_BT]
+        return [self._text(row, end_of(row, self._ends)) for row in new_BT]
 
-    def _text(self, row: list[int], ends: set[int]) -> str | None:
-        length = next((index for index, token in enumerate(row) if token in ends), None)
-        if length is None:
+    def _answers(self, inputs: Mapping[str, torch.Tensor]) -> tuple[Answers, list[str | None]]:
+        """As `write`, with all that was computed on the way."""
+        sure = TokenLogProbs(self.model.config.image_token_id)
+        with torch.inference_mode():
+            done = self.model.generate(
+                **inputs, do_sample=False, return_dict_in_generate=True, logits_processor=LogitsProcessorList([sure])
+            )
+        prompt_BT = inputs["input_ids"]
+        rows = done.sequences[:, prompt_BT.shape[1] :].tolist()
+        ends = [end_of(row, self._ends) for row in rows]
+        log_probs = sure.of_rows()
+        answers = Answers(
+            self.model,
+            done.past_key_values,
+            prompt_BT,
+            inputs["attention_mask"],
+            [None if end is None else row[:end] for row, end in zip(rows, ends, strict=True)],
+            [[] if end is None else log_probs[row][: end + 1] for row, end in enumerate(ends)],
+        )
+        return answers, [self._text(row, end) for row, end in zip(rows, ends, strict=True)]
+
+    @property
+    def _ends(self) -> set[int]:
+        return set(_as_list(self.model.generation_config.eos_token_id))
+
+    def _text(self, row: list[int], end: int | None) -> str | None:
+        if end is None:
             return None
-        return str(self.processor.tokenizer.decode(row[:length], skip_special_tokens=False)).strip()
+        return str(self.processor.tokenizer.decode(row[:end], skip_special_tokens=False)).strip()
 
     def _tag(self, raw: str | None) -> Tag:
         fields = None if raw is None else self.recipe.task.template.read(raw)

@@ -1,0 +1,182 @@
+"""From written answers to readings: confidence, distributions of numbers, how likely the true values were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hangtag.answer import Template, Value, written
+from hangtag.prediction.branches import Answers
+from hangtag.prediction.numbers import NODES, Alphabet, distributions
+from hangtag.prediction.pieces import Pieces
+from hangtag.reading import Distribution, Reading
+from hangtag.recipe.sections import END
+
+Values = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A branch that is judged: the tokens of an answer with another value in one place.
+
+    ids: the whole answer's. It grows from the written one behind `shared` equal tokens; those from `first` to `last`
+    are judged: the value, and what ends it.
+    """
+
+    row: int
+    field: str
+    ids: list[int]
+    shared: int
+    first: int
+    last: int
+
+
+class Judge:
+    """Reads what a model holds likely out of its answers' cache; one for a model, its tokenizer and its template."""
+
+    def __init__(self, pieces: Pieces, template: Template, stops: Sequence[int], nodes: int = NODES) -> None:
+        self.pieces, self.template, self.nodes = pieces, template, nodes
+        self.alphabets = {
+            name: self._alphabet(template.follows(name), stops)
+            for name in template.names
+            if template.fields[name] == "number"
+        }
+
+    def _alphabet(self, literal: str, stops: Sequence[int]) -> Alphabet:
+        """A sign that the literal text behind a number begins with is taken for that text."""
+        signs = {sign: token for sign, token in self.pieces.number_tokens().items() if not literal.startswith(sign)}
+        return Alphabet(signs, self.pieces.enders(literal, stops))
+
+    def readings(
+        self, answers: Answers, texts: Sequence[str | None], truths: Sequence[Values] | None = None
+    ) -> list[Reading]:
+        """A reading for each row of a batch; its cache is as before at the end.
+
+        Args:
+            texts: the rows' decoded answers.
+            truths: each row's true values, to be judged too.
+        """
+        spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
+        numbers = {name: self._numbers(name, answers, spans) for name in self.alphabets}
+        judged = self._truths(answers, spans, truths) if truths is not None else [{} for _ in texts]
+        return [
+            Reading(
+                text,
+                self._confidence(answers.log_probs[row], spans[row]),
+                {name: found for name in numbers if (found := numbers[name][row]) is not None},
+                judged[row],
+            )
+            for row, text in enumerate(texts)
+        ]
+
+    def _confidence(self, log_probs: Sequence[float], spans: Mapping[str, tuple[int, int]] | None) -> dict[str, float]:
+        return {
+            name: math.exp(min(math.fsum(log_probs[first : last + 1]), 0.0))
+            for name, (first, last) in (spans or {}).items()
+            if self.template.fields[name] != "number"
+        }
+
+    def _numbers(
+        self, name: str, answers: Answers, spans: Sequence[Mapping[str, tuple[int, int]] | None]
+    ) -> list[Distribution | None]:
+        starts: list[int | None] = []
+        for row, found in enumerate(spans):
+            new, first = answers.new[row], found[name][0] if found else None
+            apart = new is not None and first is not None and self.pieces.starts_with(new, first, b"0123456789.-+")
+            starts.append(first if apart else None)
+        if not any(start is not None for start in starts):
+            return [None] * len(starts)
+        return distributions(answers, starts, self.alphabets[name], self.nodes)
+
+    def _truths(
+        self,
+        answers: Answers,
+        spans: Sequence[Mapping[str, tuple[int, int]] | None],
+        truths: Sequence[Values],
+    ) -> list[dict[str, float]]:
+        """Each field's log probability of its true value, behind what the model itself wrote before it.
+
+        Where the answer is unreadable there is nothing to stand behind: the true answer as a whole is judged.
+        """
+        branches = [
+            each for row, truth in enumerate(truths) for each in self._continuations(answers, row, spans[row], truth)
+        ]
+        found = branch_log_probs(answers, branches)
+        judged: list[dict[str, float]] = [{} for _ in truths]
+        for branch, log_probs in zip(branches, found, strict=True):
+            shared = answers.log_probs[branch.row][branch.first : branch.shared]
+            judged[branch.row][branch.field] = math.fsum([*shared, *log_probs])
+        return judged
+
+    def _continuations(
+        self, answers: Answers, row: int, spans: Mapping[str, tuple[int, int]] | None, truth: Values
+    ) -> list[Continuation]:
+        new = answers.new[row] if spans else None
+        if new is None:
+            texts = dict.fromkeys(self.template.names, self.template.write(truth))
+        else:
+            together, _ = self.pieces.ends(new)
+            text = together.decode(errors="replace").strip()
+            places = self.template.spans(text)
+            assert places is not None
+            texts = {name: text[:start] + written(truth[name]) + text[stop:] for name, (start, stop) in places.items()}
+        ids_of = self.pieces.tokenizer([text + END for text in texts.values()], add_special_tokens=False)["input_ids"]
+        found = []
+        for name, ids in zip(texts, ids_of, strict=True):
+            held = self.pieces.spans(self.template, ids[:-1])
+            if held is None:  # the true value beside written ones reads as another form
+                continue
+            first, last = held[name]
+            shared = 0
+            while new is not None and shared < min(first, len(new)) and ids[shared] == new[shared]:
+                shared += 1
+            found.append(Continuation(row, name, ids, shared, first, last))
+        return found
+
+
+def branch_log_probs(answers: Answers, branches: Sequence[Continuation]) -> list[list[float]]:
+    """The log probability of each judged token of each branch that is not shared with the written answer.
+
+    All branches of a row stand side by side in one call; each sees what it grows from and itself.
+    """
+    rows: dict[int, list[int]] = {}
+    for place, branch in enumerate(branches):
+        rows.setdefault(branch.row, []).append(place)
+    inputs = [_inputs(answers, branch) for branch in branches]
+    width = max((sum(len(inputs[place]) for place in places) for places in rows.values()), default=0)
+    count = len(answers.new)
+    if not width or width > answers.room:
+        return [[-math.inf] for _ in branches] if width else []
+    ids = torch.zeros(count, width, dtype=torch.long)
+    positions = torch.zeros(count, width, dtype=torch.long)
+    sees = torch.zeros(count, width, answers.cached + width, dtype=torch.bool)
+    sees[:, :, answers.cached :] = torch.eye(width, dtype=torch.bool)
+    at: list[int] = [0] * len(branches)
+    for row, places in rows.items():
+        start = 0
+        for place in places:
+            size, branch = len(inputs[place]), branches[place]
+            end = start + size
+            ids[row, start:end] = torch.tensor(inputs[place])
+            positions[row, start:end] = answers.lengths[row] + branch.shared - 1 + torch.arange(size)
+            sees[row, start:end, : answers.cached] = answers.sees(row, branch.shared - 1)
+            own = torch.ones(size, size, dtype=torch.bool).tril()
+            sees[row, start:end, answers.cached + start : answers.cached + end] = own
+            at[place], start = start, end
+    log_probs_BQV = answers.extend(ids, positions, sees)
+    answers.forget_branches()
+    found = []
+    for place, branch in enumerate(branches):
+        judged = range(max(branch.first, branch.shared), branch.last + 1)
+        predicting = [at[place] + token - branch.shared for token in judged]
+        wanted = torch.tensor([branch.ids[token] for token in judged], device=log_probs_BQV.device)
+        found.append(log_probs_BQV[branch.row, predicting, wanted].double().tolist())
+    return found
+
+
+def _inputs(answers: Answers, branch: Continuation) -> list[int]:
+    """The last shared token again, for what follows it, and the branch's own up to the last but one that is judged."""
+    return [answers.token(branch.row, branch.shared - 1), *branch.ids[branch.shared : branch.last]]
