@@ -194,13 +194,19 @@ def category_rows(truths: Sequence[str], answers: Sequence[str | None]) -> dict[
     return {"truth": truth, "answer": answer, "right": truth == answer}
 
 
+def signed_log(values: Floats) -> Floats:
+    """log(1 + x), with the sign kept below zero: -log(1 + |x|). Numbers beyond 1e100 count as 1e100."""
+    held = np.clip(values, -LARGEST, LARGEST)
+    return np.asarray(np.sign(held) * np.log1p(np.abs(held)))
+
+
 def number_rows(truth: Floats, answer: Floats) -> dict[str, Column]:
     """Errors [n] of numbers.
 
     error      |answer - truth|
     relative   error / |truth|; for a truth of zero, error / 0.01, the smallest number an answer can hold
     symmetric  2 error / (|answer| + |truth|), 0..2; 0 where both are zero
-    log        log(1 + answer) - log(1 + truth), with the sign kept below zero: -log(1 + |x|)
+    log        log(1 + answer) - log(1 + truth), as `signed_log` takes it
     within_N   error is at most N % of |truth|
 
     Numbers beyond 1e100 count as 1e100, so that every score stays finite.
@@ -208,12 +214,11 @@ def number_rows(truth: Floats, answer: Floats) -> dict[str, Column]:
     truth, answer = (np.clip(each, -LARGEST, LARGEST) for each in (truth, answer))
     error, size = np.abs(answer - truth), np.abs(truth)
     total = np.abs(answer) + size
-    signed_log = [np.sign(each) * np.log1p(np.abs(each)) for each in (truth, answer)]
     return {
         "error": error,
         "relative": error / np.maximum(size, SMALLEST),
         "symmetric": 2 * error / np.where(total > 0, total, 1),
-        "log": signed_log[1] - signed_log[0],
+        "log": signed_log(answer) - signed_log(truth),
         "within_10": error <= 0.1 * size,
         "within_20": error <= 0.2 * size,
     }
