@@ -101,6 +101,12 @@ class Metric:
             return f"{value:.3f}"
         return show_amount(value)
 
+    def show_difference(self, value: float) -> str:
+        """A difference of two values, signed and without the unit: `+1.3` points of percent, `−0.021` or `−12.4`."""
+        size = self.show(abs(value)).removesuffix(" %")
+        sign = "" if not re.search("[1-9]", size) else "−" if value < 0 else "+"
+        return sign + size
+
     def show_interval(self, score: Score) -> str:
         """An interval for people, without the unit: `95.1–98.9`."""
         return "–".join(self.show(each).removesuffix(" %") for each in (score["low"], score["high"]))
@@ -123,6 +129,7 @@ METRICS: dict[str, Metric] = {
         Metric("within_20", "number", "within 20 %", "percent", True, mean, ("within_20",)),
     ]
 }
+READABLE = Metric("readable", "text", "readable", "percent", True, mean, ("readable",))
 MAIN_METRIC: dict[Kind, Metric] = {
     "text": METRICS["chrf"],
     "category": METRICS["accuracy"],
