@@ -1,5 +1,7 @@
 """Our metrics against scikit-learn, sacrebleu, rouge-score and plain numpy on random data."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from hangtag.evaluation.metrics import (
     score_field,
     text_rows,
     token_f1,
+    words,
 )
 
 WORDS = ["Navy", "wool", "coat", "check", "Silk-blend", "T-shirt", "shirt", "in", "the", "A", "&", "90%", "coats"]
@@ -43,6 +46,42 @@ def test_rouge_l_and_token_f1_are_rouge_scores(truth, answer):
     theirs = RougeScorer(["rougeL", "rouge1"], use_stemmer=False).score(truth, answer)
     assert rouge_l(truth, answer) == pytest.approx(theirs["rougeL"].fmeasure, abs=1e-9)
     assert token_f1(truth, answer) == pytest.approx(theirs["rouge1"].fmeasure, abs=1e-9)
+
+
+@given(any_texts)
+def test_words_are_runs_of_letters_and_digits(text):
+    apart = "".join(each if each.isalnum() else " " for each in text.lower())
+    assert words(text) == apart.split()
+
+
+class Words:
+    """rouge-score knows ASCII only; with this it counts the words of any script."""
+
+    def tokenize(self, text):
+        return words(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(sentences | any_texts, sentences | any_texts)
+def test_rouge_l_and_token_f1_of_any_script_are_rouge_scores(truth, answer):
+    theirs = RougeScorer(["rougeL", "rouge1"], tokenizer=Words()).score(truth, answer)
+    assert rouge_l(truth, answer) == pytest.approx(theirs["rougeL"].fmeasure, abs=1e-9)
+    assert token_f1(truth, answer) == pytest.approx(theirs["rouge1"].fmeasure, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(any_texts, any_texts | st.none()), min_size=1, max_size=8))
+def test_the_scores_of_texts_are_means_over_rows(pairs):
+    truths, answers = zip(*pairs, strict=True)
+    scores = score_field("text", text_rows(truths, answers), seed=0)
+    for name, measure in (("chrf", chrf), ("rouge_l", rouge_l), ("token_f1", token_f1), ("exact", str.__eq__)):
+        each = [0 if a is None else measure(t, a) for t, a in pairs]
+        assert scores[name]["value"] == pytest.approx(np.mean(each))
+
+
+def test_empty_texts_score_nothing():
+    for measure in (chrf, rouge_l, token_f1):
+        assert [measure(*each) for each in (("", ""), ("a", ""), ("", "a"), (" ", "&"))] == [0, 0, 0, 0]
 
 
 def test_words_of_other_scripts_count():
@@ -71,6 +110,25 @@ def test_category_scores_are_scikit_learns(seed):
     assert counts.sum() == len(truth)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["COAT", "Mütze", "コート", "HAT"]), st.sampled_from(["COAT", "コート", "NEW", None])
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_macro_f1_with_classes_never_written_and_never_true(pairs):
+    truth, answer = [each for each, _ in pairs], [each for _, each in pairs]
+    scores = score_field("category", category_rows(truth, answer), seed=0)
+    written = ["unreadable" if each is None else each for each in answer]
+    theirs = sk.f1_score(truth, written, labels=sorted(set(truth)), average="macro", zero_division=0)
+    assert scores["macro_f1"]["value"] == pytest.approx(theirs)
+    assert scores["accuracy"]["value"] == pytest.approx(sk.accuracy_score(truth, written))
+
+
 def test_macro_f1_of_many_resamples_is_that_of_each():
     rows = category_rows(*random_classes(0, rows=40))
     drawn = np.random.default_rng(1).integers(0, 40, (6, 40))
@@ -95,8 +153,30 @@ def test_number_errors_are_those_of_scikit_learn_and_plain_numpy(pair):
     assert 0 <= scores["smape"] <= 2
     assert scores["median_ape"] == pytest.approx(np.median(abs(answer - truth) / np.maximum(truth, 0.01)))
     for share in (10, 20):
-        within = [abs(a - t) <= share / 100 * t for t, a in zip(truth, answer, strict=True)]
+        exact = [[Decimal(repr(float(value))) for value in values] for values in pair]
+        within = [100 * abs(a - t) <= share * t for t, a in zip(*exact, strict=True)]
         assert scores[f"within_{share}"] == pytest.approx(np.mean(within))
+
+
+def test_exactly_ten_percent_off_is_within_ten_percent():
+    truth = np.arange(10, 100_000, 10) / 100
+    for share in (10, 20):
+        for sign in (1, -1):
+            answer = np.round(truth * (100 + sign * share)) / 100
+            rows = number_rows(truth, answer)[f"within_{share}"]
+            hundredths = np.round(100 * truth).astype(int), np.round(100 * answer).astype(int)
+            expected = 100 * abs(hundredths[1] - hundredths[0]) <= share * hundredths[0]
+            np.testing.assert_array_equal(rows, expected)
+            assert expected.mean() > 0.4
+
+
+def test_numbers_of_either_sign_by_hand():
+    rows = number_rows(np.array([-100.0, 50.0, 0.0, 0.0]), np.array([-150.0, -50.0, 3.0, 0.0]))
+    assert rows["error"].tolist() == [50, 100, 3, 0]
+    assert rows["relative"].tolist() == [0.5, 2, 300, 0]
+    assert rows["symmetric"].tolist() == [2 * 50 / 250, 2, 2, 0]
+    np.testing.assert_allclose(rows["log"], [np.log(101) - np.log(151), -2 * np.log(51), np.log(4), 0])
+    assert rows["within_20"].tolist() == [False, False, False, True]
 
 
 def test_zero_negative_and_endless_numbers_stay_finite():

@@ -107,5 +107,23 @@ def predict(
         raise HangtagError(f"{len(failed)} of {len(found)} pictures have no tag; the first: {failed[0]['error']}")
 
 
+@app.command(
+    epilog="Examples: [bold]hangtag compare runs/lora runs/full[/bold], "
+    "[bold]hangtag compare runs/a runs/b runs/c --split validation --out comparisons/abc[/bold]"
+)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Evaluated runs; the first is the measure.")],
+    split: Annotated[str, typer.Option(help="The evaluated split.")] = "test",
+    out: Annotated[Path, typer.Option(help="Folder for comparison.json and comparison.html.")] = Path("comparison"),
+) -> None:
+    """Set evaluated runs side by side on the same rows, with intervals of their differences and where they differ."""
+    from hangtag.report.compare import compare_runs
+    from hangtag.terminal import say
+
+    table, page = compare_runs(runs, split, out)
+    say(table)
+    say(f"comparison: {page}")
+
+
 def _lines(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n") if path.exists() else 0

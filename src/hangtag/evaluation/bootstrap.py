@@ -6,7 +6,7 @@ counts draw the same rows: replicates of two answerers on the same rows can be s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypedDict
 
@@ -68,7 +68,37 @@ def score(statistic: Statistic, *columns: Column, seed: int, resamples: int = RE
     """
     value = float(statistic(*columns))
     low, high = percentiles(replicates(statistic, *columns, seed=seed, resamples=resamples))
-    if len(columns) == 1 and columns[0].dtype == np.bool_ and value in (0.0, 1.0):
-        bound = ((1 - LEVEL) / 2) ** (1 / len(columns[0]))
-        low, high = (bound, 1.0) if value else (0.0, 1 - bound)
+    if _is_share(columns) and value in (0.0, 1.0):
+        low, high = (1 - _doubt(columns), 1.0) if value else (0.0, _doubt(columns))
     return {"value": value, "low": low, "high": high}
+
+
+def difference(
+    statistic: Statistic,
+    columns: Sequence[Column],
+    first: Sequence[Column],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Score:
+    """A statistic of `columns` minus that of `first`, the same rows in both, with the paired percentile interval.
+
+    Where a share differs by the same in all rows (as a rule by nothing), every resample is the same: the interval
+    then takes `score`'s exact bound to either side, within -1..1.
+    """
+    value = float(statistic(*columns)) - float(statistic(*first))
+    sides = [replicates(statistic, *each, seed=seed, resamples=resamples) for each in (columns, first)]
+    low, high = percentiles(sides[0] - sides[1])
+    if _is_share(columns) and _is_share(first):
+        apart = columns[0].astype(int) - first[0]
+        if apart.min() == apart.max():
+            low, high = max(-1.0, value - _doubt(columns)), min(1.0, value + _doubt(columns))
+    return {"value": value, "low": low, "high": high}
+
+
+def _is_share(columns: Sequence[Column]) -> bool:
+    return len(columns) == 1 and columns[0].dtype == np.bool_
+
+
+def _doubt(columns: Sequence[Column]) -> float:
+    """What share of rows may be other than all of these are."""
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / len(columns[0])))

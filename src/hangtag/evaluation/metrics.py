@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 SMALLEST = 0.01
 LARGEST = 1e100
+_ROUNDING = 1 + 1e-12  # 21.89 is within 10 % of 19.90, whatever binary fractions say
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -100,6 +101,12 @@ class Metric:
             return f"{value:.3f}"
         return show_amount(value)
 
+    def show_difference(self, value: float) -> str:
+        """A difference of two values, signed and without the unit: `+1.3` points of percent, `−0.021` or `−12.4`."""
+        size = self.show(abs(value)).removesuffix(" %")
+        sign = "" if not re.search("[1-9]", size) else "−" if value < 0 else "+"
+        return sign + size
+
     def show_interval(self, score: Score) -> str:
         """An interval for people, without the unit: `95.1–98.9`."""
         return "–".join(self.show(each).removesuffix(" %") for each in (score["low"], score["high"]))
@@ -122,6 +129,7 @@ METRICS: dict[str, Metric] = {
         Metric("within_20", "number", "within 20 %", "percent", True, mean, ("within_20",)),
     ]
 }
+READABLE = Metric("readable", "text", "readable", "percent", True, mean, ("readable",))
 MAIN_METRIC: dict[Kind, Metric] = {
     "text": METRICS["chrf"],
     "category": METRICS["accuracy"],
@@ -194,13 +202,19 @@ def category_rows(truths: Sequence[str], answers: Sequence[str | None]) -> dict[
     return {"truth": truth, "answer": answer, "right": truth == answer}
 
 
+def signed_log(values: Floats) -> Floats:
+    """log(1 + x), with the sign kept below zero: -log(1 + |x|). Numbers beyond 1e100 count as 1e100."""
+    held = np.clip(values, -LARGEST, LARGEST)
+    return np.asarray(np.sign(held) * np.log1p(np.abs(held)))
+
+
 def number_rows(truth: Floats, answer: Floats) -> dict[str, Column]:
     """Errors [n] of numbers.
 
     error      |answer - truth|
     relative   error / |truth|; for a truth of zero, error / 0.01, the smallest number an answer can hold
     symmetric  2 error / (|answer| + |truth|), 0..2; 0 where both are zero
-    log        log(1 + answer) - log(1 + truth), with the sign kept below zero: -log(1 + |x|)
+    log        log(1 + answer) - log(1 + truth), as `signed_log` takes it
     within_N   error is at most N % of |truth|
 
     Numbers beyond 1e100 count as 1e100, so that every score stays finite.
@@ -208,14 +222,13 @@ def number_rows(truth: Floats, answer: Floats) -> dict[str, Column]:
     truth, answer = (np.clip(each, -LARGEST, LARGEST) for each in (truth, answer))
     error, size = np.abs(answer - truth), np.abs(truth)
     total = np.abs(answer) + size
-    signed_log = [np.sign(each) * np.log1p(np.abs(each)) for each in (truth, answer)]
     return {
         "error": error,
         "relative": error / np.maximum(size, SMALLEST),
         "symmetric": 2 * error / np.where(total > 0, total, 1),
-        "log": signed_log[1] - signed_log[0],
-        "within_10": error <= 0.1 * size,
-        "within_20": error <= 0.2 * size,
+        "log": signed_log(answer) - signed_log(truth),
+        "within_10": error <= 0.1 * size * _ROUNDING,
+        "within_20": error <= 0.2 * size * _ROUNDING,
     }
 
 

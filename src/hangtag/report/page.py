@@ -14,6 +14,7 @@ from hangtag.answer import Kind
 from hangtag.catalogue import Catalogue, open_catalogue
 from hangtag.errors import DataError, RunError
 from hangtag.evaluation.metrics import METRICS
+from hangtag.evaluation.written import read_evaluation
 from hangtag.files import Run, read_json, read_jsonl, write_whole
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.report.gallery import card, worst_and_best
@@ -53,7 +54,7 @@ def write_report(run: str | Path, split: str = "test", catalogue: Catalogue | No
     """
     folder = Run(Path(run))
     recipe = _recipe(folder)
-    metrics, predictions = _evaluation(folder, split)
+    metrics, predictions = read_evaluation(folder, split)
     write_whole(folder.report, render(folder, recipe, metrics, predictions, catalogue))
     return folder.report
 
@@ -62,18 +63,6 @@ def _recipe(run: Run) -> Recipe:
     if not run.recipe.is_file():
         raise RunError(f"{run.path} is no run folder: it has no recipe.toml; train one with `hangtag train`")
     return load_recipe(run.recipe)
-
-
-def _evaluation(run: Run, split: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    folder = run.evaluation(split)
-    again = f"run `hangtag evaluate {run.path} --split {split}`"
-    if not (folder / "metrics.json").is_file():
-        raise RunError(f"{run.path} has no evaluation of split {split!r}; {again}")
-    metrics, predictions = read_json(folder / "metrics.json"), read_jsonl(folder / "predictions.jsonl")
-    if len(predictions) != metrics["rows"]:
-        counts = f"metrics.json is about {metrics['rows']} rows, predictions.jsonl holds {len(predictions)}"
-        raise DataError(f"{folder}: {counts}; {again}")
-    return metrics, predictions
 
 
 def render(

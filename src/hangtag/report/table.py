@@ -11,9 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hangtag.evaluation.bootstrap import Score
-from hangtag.evaluation.metrics import METRICS, Metric, mean
-
-READABLE = Metric("readable", "text", "readable", "percent", True, mean, ())
+from hangtag.evaluation.metrics import METRICS, READABLE, Metric
 
 
 @dataclass(frozen=True)

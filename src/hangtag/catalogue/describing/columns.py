@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal
 
 from hangtag.catalogue.describing.spread import Histogram, Spread, cut, histogram, number, spread
+from hangtag.catalogue.paths import path_separator
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.table import Row
 from hangtag.errors import TableError, nearest_name
@@ -28,7 +29,6 @@ _PATTERNS: dict[Kind, re.Pattern[str]] = {
     "path": re.compile(r"\S*[\w)]\.(jpe?g|png|webp|gif|bmp|tiff?)", re.IGNORECASE),
 }
 _IDENTIFIER = re.compile(r"(^|_)(id|code|sku|ean|gtin|upc|asin|mpn|number|no)$")
-_SEPARATORS = ("/", ">", "|")
 _LEVEL = re.compile(r"\D*categor\D*(\d+)\D*", re.IGNORECASE)
 
 PRICES = ("full_price", "price")
@@ -186,7 +186,6 @@ def _path_column(columns: Sequence[Column]) -> tuple[str | None, str | None]:
     for column in columns:
         if column.kind not in ("category", "text") or not re.search("categor|path|taxonom", column.name.lower()):
             continue
-        for separator in _SEPARATORS:
-            if column.frequent and all(separator in text for text, _ in column.frequent):
-                return column.name, separator
+        if separator := path_separator(text for text, _ in column.frequent):
+            return column.name, separator
     return None, None

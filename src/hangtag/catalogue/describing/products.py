@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hangtag.catalogue.describing.columns import Roles
 from hangtag.catalogue.describing.spread import Histogram, Spread, cut, histogram, number, spread
+from hangtag.catalogue.paths import path_parts
 from hangtag.catalogue.split import fold
 from hangtag.catalogue.table import Row
 
@@ -114,9 +115,9 @@ def describe_tree(rows: Sequence[Row], roles: Roles) -> Node:
     paths: Counter[tuple[str, ...]] = Counter()
     for row in rows:
         if roles.separator:
-            parts = [part.strip() for part in row[roles.levels[0]].split(roles.separator)]
+            parts = path_parts(row[roles.levels[0]], roles.separator)
         else:
-            parts = [row[level].strip() for level in roles.levels]
+            parts = tuple(row[level].strip() for level in roles.levels)
         path = []
         for part in parts[:MOST_LEVELS]:
             if not fold(part):
