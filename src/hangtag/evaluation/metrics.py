@@ -148,6 +148,8 @@ def chrf(truth: str, answer: str) -> float:
     As sacrebleu's default: precision and recall are averaged over the orders that both texts have.
     """
     truth, answer = ("".join(text.split()) for text in (truth, answer))
+    if truth == answer:
+        return float(truth != "")
     orders = range(1, min(6, len(truth), len(answer)) + 1)
     precision = recall = 0.0
     for order in orders:
