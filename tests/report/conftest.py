@@ -6,12 +6,13 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from PIL import Image, ImageDraw
 
 from hangtag.answer import Template
@@ -172,7 +173,8 @@ def _doubted_field(metrics: dict, predictions: list, fields: dict[str, str], nam
             for place in range(10) if (group == place).any()
         ],
         "kept": [
-            {"share": float(share), "rows": len(rows), "least_confidence": float(sure[rows].min()), "right": _share(right[rows])}
+            {"share": float(share), "rows": len(rows), "least_confidence": float(sure[rows].min()),
+             "right": _share(right[rows])}
             for share, rows in steps
         ],
     }  # fmt: skip
@@ -194,7 +196,8 @@ def _doubted_categories(metrics: dict, predictions: list, fields: dict[str, str]
         return {metric: METRICS[metric].score(columns, 0) for metric in kept[kind]}
 
     metrics.setdefault("by_category", {})[name] = [
-        {"category": label, "rows": len(rows), "fields": {field: scores(rows, field, kind) for field, kind in fields.items()}}
+        {"category": label, "rows": len(rows),
+         "fields": {field: scores(rows, field, kind) for field, kind in fields.items()}}
         for label, rows in groups
     ]  # fmt: skip
     metrics.setdefault("unseen", {})[name] = [{"category": "KILT", "rows": 2}]
@@ -253,7 +256,17 @@ def shop(tmp_path_factory) -> Catalogue:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, shop) -> Path:
     """A run evaluated on the shop's test split."""
-    return make_run(tmp_path_factory.mktemp("runs") / "demo", shop)
+    return make_run(tmp_path_factory.mktemp("runs") / "demo", shop, unreadable=0.07)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium for all pages."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine to open the page in")
+    browser = Browser()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -106,10 +106,11 @@ def scatter(
         place = f' data-place="{places[index]}"' if places else ""
         at = f'cx="{x(true):.1f}" cy="{y(value):.1f}" r="3"'
         dots.append(f'<circle class="dot {near}" {at}{place}><title>{tip}</title></circle>')
-    ends = {"data-low": x.low, "data-high": x.high, "data-log": int(x.log), "data-top": TOP, "data-bottom": BOTTOM}
+    ends = {"low": x.low, "high": x.high, "log": int(x.log), "top": TOP, "bottom": BOTTOM}
+    data: dict[str, Any] = {f"data-{key}": repr(value) for key, value in ends.items()}
     kind = "log axes" if x.log else "linear axes"
     title = f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent"
-    return drawing(title, *drawn, Markup("".join(dots)), class_="scatter", **{k: repr(v) for k, v in ends.items()})
+    return drawing(title, *drawn, Markup("".join(dots)), class_="scatter", **data)
 
 
 def _square(truth: Floats, others: Sequence[float]) -> Axis:

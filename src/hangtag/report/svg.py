@@ -18,6 +18,8 @@ from hangtag.evaluation.metrics import show_amount
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 448, 14, 296
+_LEAST = 1e-100
+"""Below it, the room beside a logarithmic axis would be too small a number to hold."""
 
 
 def element(name: str, *content: object, **attributes: object) -> Markup:
@@ -64,9 +66,9 @@ class Axis:
 
 
 def axis(values: Floats, start: float, end: float, log: bool) -> Axis:
-    """An axis around some values, with a little room on both sides; linear where a value is not above zero."""
+    """An axis around some values, with a little room on both sides; linear where one is not above zero, or hardly."""
     low, high = float(values.min()), float(values.max())
-    log = log and low > 0
+    log = log and low > _LEAST
     if log:
         room = max((high / low) ** 0.05, 1.05)
         return Axis(low / room, high * room, start, end, True)

@@ -18,6 +18,8 @@ SIDE = 160
 SMALLER_SIDES = (144, 128, 112, 96, 80, 64)
 QUALITY = 70
 _TRIED = 24
+_AMPLE = 20_000
+"""More than the largest thumbnail of a photo."""
 
 
 def thumbnail(path: Path, side: int = SIDE) -> str | None:
@@ -62,7 +64,9 @@ class Album:
             return [self._kept(each) for each in made]
 
     def _side(self, file_names: Sequence[str], threads: ThreadPoolExecutor) -> int:
-        """Judged by a few of the pictures, evenly spread."""
+        """Judged by a few of the pictures, evenly spread, where room may be short."""
+        if len(file_names) * _AMPLE <= self.room:
+            return SIDE
         tried = file_names[:: max(1, len(file_names) // _TRIED)]
         for side in (SIDE, *SMALLER_SIDES):
             made = threads.map(lambda name, side=side: len(thumbnail(self.folder / name, side) or ""), tried)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from hangtag.answer import Kind
 from hangtag.catalogue.describing.spread import cut
+from hangtag.evaluation.bootstrap import Score
 from hangtag.evaluation.metrics import METRICS
 from hangtag.report.plots import OTHERS, confusion_matrix, mix_ups
 from hangtag.report.table import Cell
@@ -72,7 +73,7 @@ def _category(name: str, metrics: Mapping[str, Any], predictions: Sequence[Mappi
     return Category(name, matrix, mistakes, levels, _by_category(table) if table else None)
 
 
-def _cell(metric: str, score: Mapping[str, float]) -> Cell:
+def _cell(metric: str, score: Score) -> Cell:
     return Cell(METRICS[metric].show(score["value"]), METRICS[metric].show_interval(score))
 
 

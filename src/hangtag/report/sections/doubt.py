@@ -58,7 +58,7 @@ def intervals(metrics: Mapping[str, Any]) -> list[tuple[Figure, str]]:
         relative = f", {share(each['median_relative_width']['value'], 1)} of the number"
         caption = (
             f"Set on {counted(each['calibration_rows'], 'validation row')}. On these rows the {level} interval holds "
-            f"the true {name} for {covered}; {width}{relative}. Lines are 95 % intervals; on the diagonal, "
+            f"the true {name} for {covered}; {width}{relative}. Lines are 95\u00a0% intervals; on the diagonal, "
             "as many lie inside as were asked for."
         )
         drawing = coverage(name, each["by_level"])
@@ -92,7 +92,7 @@ def confidences(metrics: Mapping[str, Any]) -> list[Figure]:
             rows = counted(each["calibration_rows"], "validation row")
             caption = (
                 f"Calibrated on {rows}; expected calibration error {share(each['ece'], 1)}. A dot’s area is its number "
-                "of rows, a line its 95 % interval; on the diagonal, confidence is as good as its word."
+                "of rows, a line its 95\u00a0% interval; on the diagonal, confidence is as good as its word."
             )
             found.append(Figure(f"{name}: confidence and truth", reliability(name, each["bins"]), caption))
         if each.get("kept"):
@@ -108,7 +108,7 @@ def _kept_words(steps: list[Mapping[str, Any]]) -> str:
         least = share(half["least_confidence"], 1)
         surest = f"the surest {share(half['share'], 1)} (confidence at least {least})"
         words += f"; of {surest}, {_with_interval(half['right'])}"
-    return f"{words}. The band is the 95 % interval."
+    return f"{words}. The band is the 95\u00a0% interval."
 
 
 def estimates(metrics: Mapping[str, Any]) -> list[Estimates]:

@@ -44,12 +44,13 @@ def _key_figure(name: str, kind: Kind, metrics: Mapping[str, Any]) -> KeyFigure:
     best = pick(baselines, key=lambda way: baselines[way])
     value = metric.show(score["value"])
     rival = f"{best}: {metric.show(baselines[best])}"
+    short = f"best baseline: {metric.show(baselines[best])}"
     words: dict[Kind, tuple[str, str]] = {
-        "text": ("right word for word", f"{name} is right word for word for {value} of the pictures ({rival})"),
-        "category": ("right", f"{name} is right for {value} ({rival})"),
+        "text": ("right word for word", f"{name} is right word for word for {value} ({short})"),
+        "category": ("right", f"{name} is right for {value} ({short})"),
         "number": (
             "median error",
-            f"half of the written {name} values lie within {value} of the true one ({rival})",
+            f"half of the written {name} values lie within {value} of the true one ({short})",
         ),
     }
     label, sentence = words[kind]
@@ -69,11 +70,10 @@ def headline(figures: list[KeyFigure], metrics: Mapping[str, Any]) -> str:
 
 def against_baselines(figures: list[KeyFigure], metrics: Mapping[str, Any]) -> str:
     """Whether the baselines are beaten, in a sentence; a baseline inside the interval is not."""
-    ways = " and ".join(metrics["baselines"])
     doubtful = [f"{figure.field} (than {' or '.join(figure.doubtful)})" for figure in figures if figure.doubtful]
     if doubtful:
         return f"Not shown to be better than a baseline: {', '.join(doubtful)}."
-    return f"Better than the {'baselines' if ' and ' in ways else 'baseline'} {ways} throughout."
+    return f"Better than each baseline ({', '.join(metrics['baselines'])}) in every field."
 
 
 def warnings(metrics: Mapping[str, Any]) -> list[str]:
