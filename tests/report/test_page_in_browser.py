@@ -86,7 +86,8 @@ def test_the_policy_lets_nothing_else_run(browser, page):
     browser.open(page)
     browser.run(
         "document.body.insertAdjacentHTML('beforeend', "
-        "'<img src=x onerror=\"window.hit = 1\"><p onclick=\"window.hit = 1\">') || document.querySelector('body > p:last-child').click()"
+        '\'<img src=x onerror="window.hit = 1"><p onclick="window.hit = 1">\') || '
+        "document.querySelector('body > p:last-child').click()"
     )
     browser.run(
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hit = 1'}))"
@@ -193,6 +194,8 @@ def test_a_dot_shows_its_picture(browser, page, rows):
 
 def test_arrow_keys_step_through_the_dots(browser, page, rows):
     browser.open(page)
+    browser.move(5, 5)
+    browser.middle("svg.scatter")
     browser.run("document.querySelector('svg.scatter').focus()")
     prices = []
     for _ in range(4):

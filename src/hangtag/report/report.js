@@ -162,7 +162,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 // Scatters: the nearest dot's row under the pointer or the arrow keys; written answers or estimates with intervals.
 const hover = byId("hover"), REACH = 24;
-let lit = null;
+let lit = null, last = null; // the dot that is shown, and the one that was last
 
 function hide() {
   hover.hidden = true;
@@ -173,7 +173,7 @@ function hide() {
 function show(dot) {
   if (dot === lit) return;
   hide();
-  lit = dot;
+  lit = last = dot;
   dot.classList.add("lit");
   hover.replaceChildren(card(Number(dot.dataset.place)));
   hover.hidden = false;
@@ -219,7 +219,7 @@ for (const figure of document.querySelectorAll("figure.dots")) {
     if (event.key === "Escape") hide();
     if (!step) return;
     event.preventDefault();
-    const now = ordered.findIndex(([, dot]) => dot === lit);
+    const now = ordered.findIndex(([, dot]) => dot === last);
     const next = now < 0 ? (step > 0 ? 0 : ordered.length - 1) : Math.max(0, Math.min(ordered.length - 1, now + step));
     show(ordered[next][1]);
     byId("hover-words").textContent = hover.innerText;
