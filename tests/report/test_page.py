@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import pytest
 from pages import Page
@@ -165,6 +166,19 @@ def test_a_page_can_do_without_log_environment_and_pictures(tmp_path, builders, 
     assert page.tags["img"] == 36
     (run / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step"')
     assert "log.jsonl, line 2 is not JSON" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_what_was_trained_is_told_of_an_adapter_with_its_base(run, tmp_path):
+    adapter = shutil.copytree(run, tmp_path / "adapter")
+    (adapter / "model").mkdir()
+    (adapter / "model/adapter_config.json").write_text("{}")
+    recipe = adapter / "recipe.toml"
+    recipe.write_text(
+        recipe.read_text().replace('base = "nano"', 'base = "some/phi"') + '\n[train]\nmethod = "qlora"\n'
+    )
+    text = Page(write_report(adapter).read_text(encoding="utf-8")).text
+    assert "qlora adapter on some/phi · trained for 1,140 steps, 20 epochs, 3.8 min" in text
+    assert "sft, qlora, adamw" in text
 
 
 def test_what_is_missing_is_said(tmp_path, run, builders, shop):

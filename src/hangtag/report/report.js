@@ -247,6 +247,7 @@ function draw(figure, svg, field, dots, written, estimated) {
     if (!estimated || !span || span[1] === null || span[2] === null) return;
     spans[row.o[field] ? "out" : "in"] += `M${dot.getAttribute("cx")} ${place(span[1]).toFixed(1)}V${place(span[2]).toFixed(1)}`;
   });
+  svg.classList.toggle("estimated", estimated);
   svg.querySelector(".spans.inside").setAttribute("d", spans.in);
   svg.querySelector(".spans.outside").setAttribute("d", spans.out);
   const label = [...svg.querySelectorAll(".axis")].pop();

@@ -13,6 +13,8 @@ from hangtag.report.words import counted
 
 KEY_METRIC: dict[Kind, str] = {"text": "exact", "category": "accuracy", "number": "median_ape"}
 _UNSEEN_SHOWN = 20
+_DIRECTIONS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Marks that turn the direction of writing; one in a table's text would turn the rest of our sentence."""
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,4 @@ def warnings(metrics: Mapping[str, Any]) -> list[str]:
             rows = counted(sum(each["rows"] for each in unseen), "row")
             kinds = counted(len(unseen), "value", "values")
             found.append(f"Training never showed {kinds} of {field} that {rows} here have: {named}{more}.")
-    return found
+    return [each.translate(_DIRECTIONS) for each in found]
