@@ -75,6 +75,7 @@ def many_categories(metrics, predictions):
     predictions += [json.loads(json.dumps(each)) for each in predictions for _ in range(5)]
     for place, each in enumerate(predictions):
         each["truth"]["category3_code"] += f"/{place}"
+    metrics["by_category"]["category3_code"][-1]["category"] = "(all others)"
 
 
 def long_and_hostile(metrics, predictions):
@@ -124,6 +125,8 @@ def test_any_run_has_a_page(browser, run, tmp_path, change):
         browser.run(f"document.querySelector('figure.dots input[value={value}]')?.click()")
         assert not browser.run("/NaN|Infinity/.test(document.body.innerHTML.replace(/<script[^]*/, ''))")
     browser.run("document.querySelectorAll('.sortable button').forEach((each) => each.click())")
+    assert browser.run("[...document.querySelectorAll('tr.rest')].every((row) => !row.nextElementSibling)")
+    assert browser.run("document.querySelectorAll('tr.rest').length") == (change is many_categories)
     rows = len(read_jsonl(path.parent / "evaluation/test/predictions.jsonl"))
     assert browser.run("document.querySelector('#count').textContent").split(" of ")[1].split()[0] == str(rows)
     assert browser.troubles == []
