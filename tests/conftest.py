@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import gc
 import importlib.util
 import os
 import shutil
@@ -20,6 +21,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ["HANGTAG_CACHE"] = tempfile.mkdtemp(prefix="hangtag-cache-")
 atexit.register(shutil.rmtree, os.environ["HANGTAG_CACHE"], ignore_errors=True)
 
+# While torch and transformers are imported, the garbage collector would look through all of them again and again (2 s).
+gc.disable()
+
 HANGTAG = Path(sys.executable).with_name("hangtag")
 TINY = [
     "model.nano.crop_size=56",
@@ -29,6 +33,13 @@ TINY = [
     "model.nano.layers=2",
     "train.batch_size=8",
 ]
+
+
+def pytest_collection_finish():
+    """From here on the collector runs, over what the tests make, not over what was imported for them."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 LIGHT = {"synth", "fetch", "describe"}
@@ -84,7 +95,7 @@ def small_catalogue(tmp_path_factory):
 def small_run(small_catalogue):
     out = small_catalogue.with_name("run")
     hangtag(
-        "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=25", *TINY)
+        "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=12", *TINY)
     )  # fmt: skip
     return out
 
