@@ -95,7 +95,7 @@ def small_catalogue(tmp_path_factory):
 def small_run(small_catalogue):
     out = small_catalogue.with_name("run")
     hangtag(
-        "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=12", *TINY)
+        "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=25", *TINY)
     )  # fmt: skip
     return out
 

@@ -72,12 +72,12 @@ def test_a_bad_picture_is_a_line_not_an_end(small_run, small_catalogue, tmp_path
 
 
 def test_training_again_returns_the_finished_run_and_refuses_another_recipe(small_run, small_catalogue):
-    same = settings(f"data.path={small_catalogue}", "train.epochs=12", *TINY)
+    same = settings(f"data.path={small_catalogue}", "train.epochs=25", *TINY)
     before = (small_run / "model" / "model.safetensors").stat().st_mtime_ns
     hangtag("train", "demo", "--out", small_run, *same)
     assert (small_run / "model" / "model.safetensors").stat().st_mtime_ns == before
-    done = hangtag("train", "demo", "--out", small_run, *same, *settings("train.epochs=13"), code=1)
-    assert "train.epochs was 12.0, is 13.0" in done.stderr
+    done = hangtag("train", "demo", "--out", small_run, *same, *settings("train.epochs=26"), code=1)
+    assert "train.epochs was 25.0, is 26.0" in done.stderr
 
 
 def lines(done):

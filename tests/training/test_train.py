@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(small_cat
 
 def test_only_a_run_of_the_same_recipe_is_taken_up(small_catalogue, small_run, tmp_path):
     with pytest.raises(RunError, match="train.learning_rate was"):
-        train(recipe(small_catalogue, "train.epochs=12", "train.learning_rate=1.0"), small_run)
+        train(recipe(small_catalogue, "train.epochs=25", "train.learning_rate=1.0"), small_run)
     (tmp_path / "recipe.toml").write_text("nonsense = 3")
     with pytest.raises(OutputNotEmpty, match="no readable recipe"):
         train(recipe(small_catalogue), tmp_path)
