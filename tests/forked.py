@@ -1,10 +1,13 @@
 """`hangtag` as real processes that start at once: forked, each time anew, from one that has imported everything.
 
-A process can be told to send itself a signal as it is about to make the nth call of a function, so that a moment of
-milliseconds - a checkpoint half-written - is met every time.
+Importing torch, transformers and peft takes a process 12 s of CPU, far more than most runs here take. A process can be
+told to send itself a signal as it is about to make the nth call of a function, so that a moment of milliseconds - a
+checkpoint half-written - is met every time.
 """
 
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -12,38 +15,48 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE = 120
 """Seconds that a run may take; it takes two, and more on a machine that is busy with other things."""
 
 
-@contextmanager
+@functools.cache
 def forkable():
-    """A process to fork from; hand it to `Command`."""
+    """The process to fork from, for all tests; hand it to `Command`."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     # The models are so small that one thread is fastest, whatever else the machine does.
-    with subprocess.Popen([sys.executable, __file__], env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) as made:
-        yield made
-        made.kill()  # closing its input is not enough: worker processes of runs in the tests' own process hold it too
+    made = subprocess.Popen([sys.executable, __file__], env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes)
+    atexit.register(_end, made)
+    return made
+
+
+def _end(made):
+    made.kill()  # closing its input is not enough: worker processes of runs in the tests' own process hold it too
+    made.wait()
+    made.stdin.close()
+    made.stdout.close()
 
 
 class Command:
-    """`hangtag` with arguments, running; what it says goes into the file `said`.
+    """`hangtag` with arguments, running in the tests' own environment; what it says goes into the file `said`.
 
     Args:
         fork: of `forkable`.
+        errors: file for what it says on stderr, where that is not to go into `said`.
+        cwd: its working folder.
         dies_at: `module:function` to be signalled at, as the module that calls it knows it.
         nth: which call.
         signals: sent one after another, to its whole process group, as a terminal's Ctrl-C is.
         file_limit: largest file that the process may write, bytes.
     """
 
-    def __init__(self, fork, said, *arguments, dies_at=None, nth=1, signals=(signal.SIGKILL,), file_limit=None):
+    def __init__(self, fork, said, *arguments, errors=None, cwd=None, **moment):
         self.fork, self.said = fork, Path(said)
-        order = {"arguments": [str(each) for each in arguments], "said": str(said), "dies_at": dies_at, "nth": nth}
-        fork.stdin.write(json.dumps(order | {"signals": signals, "file_limit": file_limit}).encode() + b"\n")
+        order = {"arguments": [str(each) for each in arguments], "said": str(said), "errors": str(errors or said)}
+        order |= {"cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
+        order |= {"dies_at": None, "nth": 1, "signals": [signal.SIGKILL], "file_limit": None} | moment
+        fork.stdin.write(json.dumps(order).encode() + b"\n")
         self.pid = int(fork.stdout.readline())
 
     def wait(self):
@@ -89,9 +102,12 @@ def _die_at(place, nth, signals):
 def _run(order):
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    written = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
+    for name, number in (("said", 1), ("errors", 2)):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), number)
+    os.chdir(order["cwd"])
+    os.environ.update(order["environment"])
+    for name in os.environ.keys() - order["environment"].keys():
+        del os.environ[name]
     sys.stdout.reconfigure(line_buffering=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
     if order["file_limit"]:
@@ -107,10 +123,16 @@ def _run(order):
 
 
 def _serve():
-    import hangtag.cli.runs
+    from hangtag.cli.app import _quiet_libraries
+
+    _quiet_libraries(debug=False)  # as each command does before it imports more
+    import hangtag.prediction.tagger
+    import hangtag.report.assess
     import hangtag.terminal
     import hangtag.training.train  # noqa: F401
 
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked through again in each process
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -34,7 +34,7 @@ def test_help_needs_no_torch_and_shows_examples(tmp_path):
 
 
 def test_the_whole_small_way(small_run, small_catalogue):
-    done = hangtag("evaluate", small_run)
+    done = hangtag("evaluate", small_run, anew=True)
     assert "report.html" in done.stdout
     metrics = read_json(small_run / "evaluation" / "test" / "metrics.json")
     predictions = read_jsonl(small_run / "evaluation" / "test" / "predictions.jsonl")
@@ -49,7 +49,7 @@ def test_the_whole_small_way(small_run, small_catalogue):
     assert any("validation_loss" in record for record in log)
 
     picture = small_catalogue / rows[0]["file_name"]
-    done = hangtag("predict", small_run, picture, "--json")
+    done = hangtag("predict", small_run, picture, "--json", anew=True)
     record = json.loads(done.stdout)
     assert record["path"] == str(picture)
     assert record["raw"] == next(each["raw"] for each in predictions if each["file_name"] == rows[0]["file_name"])

@@ -1,8 +1,10 @@
-"""One of several processes that share a model's weights: `python sharded.py FOLDER RANK PROCESSES`.
+"""Several processes that share a model's weights: `python sharded.py FOLDER PROCESSES`.
 
-FOLDER holds the model, work.pt (for each rank what to generate and what to learn from) and gets answers-RANK.pt.
+The first forks the others, once it has imported what all need. FOLDER holds the model, work.pt (for each rank what to
+generate and what to learn from) and gets answers-RANK.pt.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,4 +43,8 @@ def main(folder: Path, rank: int, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    processes = int(sys.argv[2])
+    rank = next((rank for rank in range(1, processes) if os.fork() == 0), 0)
+    main(Path(sys.argv[1]), rank, processes)
+    if rank == 0:
+        sys.exit(any(os.wait()[1] for _ in range(1, processes)))

@@ -42,8 +42,7 @@ def model(examples):
 @pytest.fixture(scope="session")
 def fork():
     """A process that has imported everything."""
-    with forkable() as made:
-        yield made
+    return forkable()
 
 
 @pytest.fixture(scope="session")
