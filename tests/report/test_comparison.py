@@ -50,7 +50,7 @@ def test_the_page_has_every_part(compared, pair):
     page = Page(path.read_text(encoding="utf-8"))
     assert path == out / "comparison.html"
     assert page.tags["h1"] == page.tags["main"] == 1
-    assert "b/demo is better than a/demo in 0 of 13 scores and worse in" in page.text
+    assert "b/demo is better than a/demo in 0 of 19 scores and worse in" in page.text
     assert "40 rows of the test split, the same for 2 runs" in page.text
     for metric in METRICS.values():
         assert metric.label in page.text
@@ -59,7 +59,7 @@ def test_the_page_has_every_part(compared, pair):
     assert page.tags["article"] > 5
     pictures = page.values("img", "src")
     assert len(pictures) == page.tags["article"]
-    assert all(each.startswith("data:image/jpeg;base64,") for each in pictures)
+    assert all(each.startswith("data:image/webp;base64,") for each in pictures)
     assert not page.tags["script"] + page.tags["link"]
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
@@ -109,7 +109,7 @@ def test_equal_answers_and_no_catalogue(tmp_path, builders, shop):
         recipe = run / "recipe.toml"
         recipe.write_text(recipe.read_text().replace(str(shop.path), str(tmp_path / "gone")))
     page = Page(compare_runs(runs, "test", tmp_path / "out")[1].read_text(encoding="utf-8"))
-    assert "two is better than one in 0 of 13 scores and worse in 0; in 13 the interval" in page.text
+    assert "two is better than one in 0 of 19 scores and worse in 0; in 19 the interval" in page.text
     assert "every row’s answers are equally good" in page.text
     assert "The pictures cannot be shown" in page.text
     assert "Where the recipes differ" not in page.text

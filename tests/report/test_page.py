@@ -30,7 +30,8 @@ def test_every_part_is_there(page, run):
     headings = "Scores|Learning curve|Calibration|From coarse to fine|Answers|Worst answers|Best answers|Random answers"
     for heading in [*headings.split("|"), "Unreadable answers", "How it was made"]:
         assert heading in page.text
-    assert "Over 100 random divisions of 80 rows into calibration and test, the 90 % interval held" in page.text
+    rows = metrics["intervals"]["full_price"]["divisions"]["rows"]
+    assert f"Over 100 random divisions of {rows} rows into calibration and test, the 90 % interval held" in page.text
     assert "Training never showed 1 value of category3_code that 2 rows here have: KILT (2)." in page.text
     assert "full_price : written against true" in page.text
     for column in ("model", "limit", "constant", "nearest", "untrained", "shuffled", "blank"):

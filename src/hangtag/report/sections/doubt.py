@@ -50,7 +50,7 @@ def intervals(metrics: Mapping[str, Any]) -> list[tuple[Figure, str]]:
     """For each number with intervals its coverage, and what it was over many divisions of the rows."""
     found = []
     for name, each in metrics.get("intervals", {}).items():
-        if not each.get("by_level"):
+        if "coverage" not in each:
             continue
         level = share(each["level"], 1)
         covered = _with_interval(each["coverage"])
