@@ -21,7 +21,7 @@ from hangtag.answer import Template
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.tree import Tree
 
-BEAMS = 6
+BEAMS = 4
 """Most prefixes that are followed on a level of a row."""
 LEAST = 3e-3
 """Least probability of a prefix that is followed, beside the likeliest one of its row."""

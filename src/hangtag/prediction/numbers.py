@@ -22,10 +22,10 @@ from hangtag.prediction.hypotheses import Prefix
 from hangtag.prediction.tree import Tree
 from hangtag.reading import Distribution
 
-NODES = 64
+NODES = 48
 """Most nodes kept on a level of a row's tree."""
-LEAST = 1e-5
-"""Least probability of a node that is followed."""
+LEAST = 1e-3
+"""Least probability of a node that is followed: what lies below is mostly noise (docs/log.md)."""
 LEVELS = 12
 DECIMALS = 2
 _MANTISSA = 15
