@@ -114,15 +114,25 @@ def test_prefixes_have_the_probability_of_their_text_and_the_likeliest_is_found(
             assert prefix.log_p == pytest.approx(expected[:first].sum(), abs=1e-3)
 
 
-def test_few_nodes_are_coarse_but_lose_no_tail(tagger, rows, monkeypatch):
-    monkeypatch.setattr(Judge.__init__, "__defaults__", (1000, 4))
-    fine = [each.numbers["full_price"] for each in tagger.readings(rows[0])]
-    monkeypatch.setattr(Judge.__init__, "__defaults__", (64, 4))
-    for many, few in zip(fine, (each.numbers["full_price"] for each in tagger.readings(rows[0])), strict=True):
-        assert len(few.values) < len(many.values)
-        assert few.covered == pytest.approx(many.covered, abs=0.05)
-        for share in (0.25, 0.5, 0.75):
-            assert few.quantile(share) == pytest.approx(many.quantile(share), rel=0.2)
+def test_a_node_that_is_not_kept_gives_its_probability_to_the_nearest_as_long():
+    generator = np.random.default_rng(0)
+    shape = (5, 40)
+    weights = np.sort(generator.random(shape), 1)[:, ::-1] * (generator.random(shape) < 0.9)
+    weights /= weights.sum(1, keepdims=True)
+    count, digits = generator.integers(1, 4, shape), generator.integers(0, 999, shape).astype(float)
+    whole = np.zeros(shape, np.int64)
+    with np.errstate(divide="ignore"):
+        log_p = np.log(weights)
+    every = expansion._Nodes(log_p, digits, whole - 1, count, whole.astype(bool), whole, whole)
+    kept = expansion._pruned(every, 12)
+    for row in range(5):
+        expected = weights[row, :12].copy()
+        for node in range(12, 40):
+            alike = [place for place in range(12) if count[row, place] == count[row, node] and weights[row, place]]
+            if alike and weights[row, node]:
+                nearest = min(alike, key=lambda place: abs(digits[row, place] - digits[row, node]))
+                expected[nearest] += weights[row, node]
+        assert np.exp(kept.log_p[row]) == pytest.approx(expected)
 
 
 def test_a_batch_gives_what_one_at_a_time_gives(tagger, rows, readings):
