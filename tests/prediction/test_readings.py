@@ -117,7 +117,7 @@ def test_prefixes_have_the_probability_of_their_text_and_the_likeliest_is_found(
 def test_a_node_that_is_not_kept_gives_its_probability_to_the_nearest_as_long():
     generator = np.random.default_rng(0)
     shape = (5, 40)
-    weights = np.sort(generator.random(shape), 1)[:, ::-1] * (generator.random(shape) < 0.9)
+    weights = np.sort(generator.random(shape) * (generator.random(shape) < 0.9), 1)[:, ::-1]
     weights /= weights.sum(1, keepdims=True)
     count, digits = generator.integers(1, 4, shape), generator.integers(0, 999, shape).astype(float)
     whole = np.zeros(shape, np.int64)
