@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hangtag.errors import DataError, OutputNotEmpty, RunError
 
@@ -129,6 +129,23 @@ def _lives(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def lock(file: IO[Any], refusal: str) -> None:
+    """Hold an open file for this process alone, until it is closed; on Windows there is no such lock.
+
+    Raises:
+        RunError: another process holds it; `refusal` is the message.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        # Not flock, which a killed run's worker processes would still hold.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunError(refusal) from None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ Error = Literal["mae", "mape", "rmsle", "smape", "within_20"]
 ERRORS: tuple[Error, ...] = get_args(Error)
 Floats = NDArray[np.float64]
 
+LARGEST = 1e100
 WINDOW = 0.2
 _SMALLEST = 0.01
 _DECIMALS = 2
@@ -20,8 +21,9 @@ _ROUNDING = 1e-9
 
 
 def signed_log(values: Floats | float) -> Floats:
-    """sign(x) log(1 + |x|): a number's logarithm that also knows zero and what lies below."""
-    return np.asarray(np.sign(values) * np.log1p(np.abs(values)), np.float64)
+    """log(1 + x), with the sign kept below zero: -log(1 + |x|). Numbers beyond 1e100 count as 1e100."""
+    held = np.clip(values, -LARGEST, LARGEST)
+    return np.asarray(np.sign(held) * np.log1p(np.abs(held)), np.float64)
 
 
 def from_signed_log(values: Floats | float) -> Floats:
@@ -105,3 +107,20 @@ class Reading:
     confidence: dict[str, float] = field(default_factory=dict)
     numbers: dict[str, Distribution] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
+
+    def dump(self) -> list[Any]:
+        """As JSON; `parse` is the way back, to the last bit."""
+        numbers = {
+            name: [each.values.tolist(), each.weights.tolist(), each.covered] for name, each in self.numbers.items()
+        }
+        return [self.text, self.confidence, numbers, self.truth]
+
+    @classmethod
+    def parse(cls, dumped: list[Any]) -> Reading:
+        """A reading from what `dump` gave."""
+        text, confidence, numbers, truth = dumped
+        found = {
+            name: Distribution(np.array(values, float), np.array(weights, float), covered)
+            for name, (values, weights, covered) in numbers.items()
+        }
+        return cls(text, confidence, found, truth)

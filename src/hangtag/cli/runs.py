@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from hangtag.cli.app import Seed, Settings, app
 from hangtag.errors import HangtagError
 from hangtag.files import Run
 
+Minimise = Literal["mae", "mape", "rmsle", "smape", "within_20"]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `hangtag train` leaves it.")]
 
 
@@ -65,14 +66,20 @@ def evaluate(
     run: RunFolder,
     data: Annotated[Path | None, typer.Option(help="A catalogue; the run's own if not given.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    minimise: Annotated[
+        Minimise, typer.Option(help="The error for whose sake a number is estimated from the model's probabilities.")
+    ] = "mae",
 ) -> None:
-    """Generate answers for a split, score them beside baselines and controls, and write the report."""
+    """Generate answers for a split, score them beside baselines and controls, and write the report.
+
+    Run again after an interruption, it goes on.
+    """
     Run(run).require_model()  # before the slow imports
     from hangtag.report.assess import assess
     from hangtag.terminal import hush_transformers, say, terminal_stages
 
     hush_transformers()
-    table, report = assess(run, data, split, terminal_stages)
+    table, report = assess(run, data, split, terminal_stages, minimise)
     say(table)
     say(f"report: {report}")
 

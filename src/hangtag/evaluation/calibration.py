@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hangtag.evaluation.bootstrap import score
-from hangtag.evaluation.metrics import Floats, mean, signed_log
+from hangtag.evaluation.metrics import Floats, mean
+from hangtag.reading import from_signed_log, signed_log
 
 Bools = NDArray[np.bool_]
 
@@ -61,11 +62,7 @@ def widened(low: Floats, high: Floats, correction: float | Floats) -> tuple[Floa
     """
     first, last = signed_log(low) - correction, signed_log(high) + correction
     middle = (signed_log(low) + signed_log(high)) / 2
-    return _unlog(np.minimum(first, middle)), _unlog(np.maximum(last, middle))
-
-
-def _unlog(values: Floats) -> Floats:
-    return np.asarray(np.sign(values) * np.expm1(np.abs(values)))
+    return from_signed_log(np.minimum(first, middle)), from_signed_log(np.maximum(last, middle))
 
 
 def divisions(

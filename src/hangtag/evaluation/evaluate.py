@@ -1,79 +1,44 @@
 """Evaluation by generating: an answerer sees pictures only, and what it writes is scored beside baselines and controls.
 
-baselines   constant   the training split's median, most frequent category and most frequent text
-            nearest    the nearest training pictures by the model's own vision features, where it offers them
-controls    shuffled   each row gets another row's picture
-            blank      each row gets a plain grey picture of its own size
+baselines   constant    the training split's median, most frequent category and most frequent text
+            nearest     the nearest training pictures by the model's own vision features, where it offers them
+            untrained   the base model before it was trained, where it had been pre-trained
+controls    shuffled    each row gets another row's picture
+            blank       each row gets a plain grey picture of its own size
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from hangtag.answer import Template, Value
+from hangtag.answer import Template
 from hangtag.catalogue import Catalogue
-from hangtag.catalogue.pictures import picture_size
-from hangtag.errors import DataError
+from hangtag.errors import RunError
+from hangtag.evaluation.asking import Answerer, Asker, Estimator, Reader, distinct
 from hangtag.evaluation.baselines import choose_k, constant_answer, nearest_rows, neighbour_answers
 from hangtag.evaluation.bootstrap import Column, score
-from hangtag.evaluation.controls import blank_picture, derangement, picture_use
+from hangtag.evaluation.by_category import score_by_category, unseen_categories
+from hangtag.evaluation.controls import picture_use
+from hangtag.evaluation.estimates import Read, found_fields
+from hangtag.evaluation.journal import Journal
+from hangtag.evaluation.levels import score_levels
 from hangtag.evaluation.metrics import field_rows, mean, score_field
-from hangtag.examples.rows import PICTURE_COLUMNS, sort_rows
+from hangtag.evaluation.splits import REASONS_SHOWN, Split, Values, control_pictures, read_split, require_rows
+from hangtag.evaluation.warnings import warnings
+from hangtag.examples.rows import PICTURE_COLUMNS
 from hangtag.files import Run, write_json, write_jsonl
 from hangtag.progress import Progress
+from hangtag.reading import Error, Reading
 
-Picture = Path | Image.Image
-Shown = Picture | tuple[Picture, ...]
-Values = dict[str, Value]
+UNREADABLE_SHOWN = 20
+
 Answers = Sequence[Values | None]
-
-_FEATURES_AT_ONCE = 256
-_REASONS_SHOWN = 5
-
-
-class Answerer(Protocol):
-    """Writes an answer's text for each picture, or for each row of several or none; None where it never ended."""
-
-    def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]: ...
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """Turns what is shown into features [n, d]. An answerer that is one gets the nearest-neighbour baseline."""
-
-    def features(self, images: Sequence[Shown]) -> NDArray[Any]: ...
-
-
-@dataclass(frozen=True)
-class Split:
-    """The rows of a split whose truth can be used, and why the others cannot.
-
-    `files` name the rows; `images` are what is shown of each, one picture or a tuple.
-    """
-
-    files: list[str]
-    truths: list[Values]
-    images: list[Shown]
-    reasons: list[str]
-
-
-def read_split(catalogue: Catalogue, split: str, template: Template, pictures: Sequence[str]) -> Split:
-    """A split's rows with their true values as an answer holds them; rows without are left out, with the reason."""
-    usable, rejected = sort_rows(catalogue, split, template, pictures)
-    return Split(
-        [catalogue.rows[row.number - 1]["file_name"] for row in usable],
-        [row.values for row in usable],
-        [row.pictures[0] if len(row.pictures) == 1 else row.pictures for row in usable],
-        [f"{catalogue.rows[int(each['row']) - 1]['file_name']}: {each['detail']}" for each in rejected],
-    )
 
 
 def evaluate(
@@ -84,19 +49,27 @@ def evaluate(
     progress: Progress | None = None,
     seed: int = 0,
     pictures: Sequence[str] = PICTURE_COLUMNS,
+    journal: Journal | None = None,
+    untrained: Callable[[], Answerer] | None = None,
+    minimise: Error = "mae",
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask `answerer` for the tags of a split's pictures, and score what it writes.
 
     Args:
-        answerer: see Answerer; where it is also a Reader, "nearest" joins the baselines.
+        answerer: see Answerer; where it is also a Reader, "nearest" joins the baselines; where it is an Estimator,
+            estimates, intervals and confidence are found, calibrated on the validation split (of which it is asked
+            too) unless that is the one evaluated.
         split: of the catalogue; constants and neighbours come from its train split.
-        progress: called with the pictures done and the pictures in all.
+        progress: called with the things shown so far, and those in all.
         seed: decides the bootstrap's resamples and which picture a shuffled row gets.
         pictures: the columns that name a row's pictures (the recipe's `data.pictures`).
+        journal: keeps what has been asked.
+        untrained: gives the base model as it was before training; called last. A RunError of its is a warning.
+        minimise: the error for whose sake a number's estimate is chosen.
 
     Returns:
         metrics, the content of metrics.json; and predictions, a dict per row with file_name, truth, raw (the text,
-        or None), answer (its fields, or None) and readable.
+        or None), answer (its fields, or None), readable, confidence and numbers.
 
     Raises:
         TableError: the catalogue lacks a field of the template.
@@ -107,43 +80,95 @@ def evaluate(
     splits = {
         name: read_split(catalogue, name, template, pictures) for name in dict.fromkeys(("train", "validation", split))
     }
-    rows = _require_rows(catalogue, split, splits)
-    constant = constant_answer(template, _require_rows(catalogue, "train", splits).truths)
+    rows = require_rows(catalogue, split, splits)
+    training = require_rows(catalogue, "train", splits).truths
+    constant = constant_answer(template, training)
 
-    shown = _pictures(rows, seed)
-    reader = answerer if isinstance(answerer, Reader) and len(splits["train"].truths) > 1 else None
-    featured = sum(len(each.images) for each in splits.values()) if reader else 0
-    steps = _Steps(progress, sum(len(_distinct(each)) for each in shown.values()) + featured)
+    controls = control_pictures(rows, seed)
+    validation = splits["validation"]
+    calibrates = isinstance(answerer, Estimator) and split != "validation" and bool(validation.truths)
+    reader = answerer if isinstance(answerer, Reader) and len(training) > 1 else None
+    asker = Asker(progress, 0, journal or Journal())
+    asker.total = sum(len(distinct(each)) for each in (rows.images, *controls.values()))
+    asker.total += len(distinct(validation.images)) if calibrates else 0
+    asker.total += sum(len(each.images) for each in splits.values()) if reader else 0
+    asker.total += len(distinct(rows.images)) if untrained else 0
 
-    raw = {name: steps.answers(answerer, images) for name, images in shown.items()}
-    answers: dict[str, Answers] = {
-        name: [None if text is None else template.read(text) for text in texts] for name, texts in raw.items()
-    }
-    answers["constant"] = [constant] * len(rows.truths)
-    found: dict[str, Any] = {}
+    tested = _read(asker, answerer, "true", rows, template)
+    validated = _read(asker, answerer, "validation", validation, template) if calibrates else None
+    answers: dict[str, Answers] = {"true": tested.answers, "constant": [constant] * len(rows.truths)}
+    for name, images in controls.items():
+        answers[name] = [_fields(template, text) for text in asker.answers(name, answerer, images)]
+    told: dict[str, Any] = {}
     if reader:
-        features = {name: steps.features(reader, each.images) for name, each in splits.items()}
-        found["k"], answers["nearest"] = _nearest(template, splits, features, split)
+        features = {name: asker.features(f"features of {name}", reader, each.images) for name, each in splits.items()}
+        told["k"], answers["nearest"] = _nearest(template, splits, features, split)
+    without = ""
+    if untrained:
+        try:
+            texts = asker.answers("untrained", untrained(), rows.images)
+            answers["untrained"] = [_fields(template, text) for text in texts]
+        except RunError as error:
+            without = f"The untrained base is not among the baselines: {error}."
 
     columns = {name: _columns(template, rows.truths, each, constant) for name, each in answers.items()}
-    readable = np.array([answer is not None for answer in answers["true"]])
+    sections, more = found_fields(template, tested, validated, constant, minimise, seed)
+    predictions = [
+        {"file_name": file, "truth": truth, "raw": reading.text, "answer": answer, "readable": answer is not None}
+        | found
+        for file, truth, reading, answer, found in zip(
+            rows.files, rows.truths, tested.readings, tested.answers, more, strict=True
+        )
+    ]
     metrics = {
         "split": split,
         "rows": len(rows.truths),
         "skipped": len(rows.reasons),
-        "skipped_reasons": rows.reasons[:_REASONS_SHOWN],
-        "answers": {"readable": score(mean, readable, seed=seed)},
+        "skipped_reasons": rows.reasons[:REASONS_SHOWN],
+        "answers": {"readable": score(mean, np.array([each["readable"] for each in predictions]), seed=seed)},
         **_scores(template, columns, seed),
+        "constant": constant,
         "limit": _limit(catalogue.info, split, template),
         "largest_class": _largest_class(template, rows.truths),
-        **found,
+        **told,
         "picture_used": picture_use(template.fields, columns["true"], columns.get("shuffled"), seed),
+        **sections,
+        **_parts(template, rows.truths, tested.answers, columns["true"], training, seed),
+        "unreadable": [
+            {"file_name": each["file_name"], "raw": each["raw"]} for each in predictions if not each["readable"]
+        ][:UNREADABLE_SHOWN],
     }
-    kept = zip(rows.files, rows.truths, raw["true"], answers["true"], strict=True)
-    return metrics, [
-        {"file_name": file, "truth": truth, "raw": text, "answer": answer, "readable": answer is not None}
-        for file, truth, text, answer in kept
-    ]
+    metrics["warnings"] = warnings(template, metrics, rows.truths, calibrates, split) + ([without] if without else [])
+    return metrics, predictions
+
+
+def _read(asker: Asker, answerer: Answerer, name: str, rows: Split, template: Template) -> Read:
+    if isinstance(answerer, Estimator):
+        readings = asker.readings(name, answerer, rows.images)
+    else:
+        readings = [Reading(text) for text in asker.answers(name, answerer, rows.images)]
+    return Read(readings, [_fields(template, each.text) for each in readings], rows.truths)
+
+
+def _fields(template: Template, text: str | None) -> Values | None:
+    return None if text is None else template.read(text)
+
+
+def _parts(
+    template: Template,
+    truths: Sequence[Values],
+    answers: Answers,
+    columns: Mapping[str, Mapping[str, Column]],
+    training: Sequence[Values],
+    seed: int,
+) -> dict[str, Any]:
+    """The scores by level and by category, and the categories that training never showed; what is empty is left out."""
+    parts = {
+        "levels": score_levels(template.fields, truths, answers, training, seed),
+        "by_category": score_by_category(template.fields, truths, columns, seed),
+        "unseen": unseen_categories(template.fields, truths, training),
+    }
+    return {name: part for name, part in parts.items() if part}
 
 
 def write_evaluation(
@@ -153,74 +178,6 @@ def write_evaluation(
     folder = Run(Path(run_folder)).evaluation(split)
     write_jsonl(folder / "predictions.jsonl", predictions)
     write_json(folder / "metrics.json", metrics)
-
-
-def _pictures(rows: Split, seed: int) -> dict[str, list[Shown]]:
-    """What each row is shown: its own picture, another row's (where that is possible), and a blank of its own size."""
-    source = derangement(rows.files, seed)
-    shuffled = {} if source is None else {"shuffled": [rows.images[place] for place in source]}
-    blanks: dict[tuple[int, int], Image.Image] = {}
-
-    def blank(picture: Picture) -> Image.Image:
-        assert isinstance(picture, Path)
-        size = picture_size(picture)
-        return blanks.setdefault(size, blank_picture(size))
-
-    blanked: list[Shown] = [tuple(map(blank, each)) if isinstance(each, tuple) else blank(each) for each in rows.images]
-    return {"true": [*rows.images], **shuffled, "blank": blanked}
-
-
-def _key(shown: Shown) -> Any:
-    if isinstance(shown, tuple):
-        return tuple(map(_key, shown))
-    return shown if isinstance(shown, Path) else id(shown)
-
-
-def _distinct(images: Sequence[Shown]) -> dict[Any, Shown]:
-    """What is to be asked about, each once."""
-    return {_key(image): image for image in images}
-
-
-class _Steps:
-    """Asks the answerer and tells how many of all pictures are done."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def _tell(self, done: int) -> None:
-        if self.progress:
-            self.progress(done, self.total)
-
-    def answers(self, answerer: Answerer, images: Sequence[Shown]) -> list[str | None]:
-        def progress(done: int, total: int, note: str = "") -> None:
-            self._tell(self.done + done)
-
-        distinct = _distinct(images)
-        texts = answerer.answers(list(distinct.values()), progress)
-        self.done += len(distinct)
-        self._tell(self.done)
-        text_of = dict(zip(distinct, texts, strict=True))
-        return [text_of[_key(image)] for image in images]
-
-    def features(self, reader: Reader, images: Sequence[Shown]) -> NDArray[Any]:
-        found = []
-        for start in range(0, len(images), _FEATURES_AT_ONCE):
-            found.append(reader.features(images[start : start + _FEATURES_AT_ONCE]))
-            self.done += len(found[-1])
-            self._tell(self.done)
-        return np.concatenate(found) if found else np.empty((0, 0))
-
-
-def _require_rows(catalogue: Catalogue, split: str, splits: Mapping[str, Split]) -> Split:
-    rows = splits[split]
-    if rows.truths:
-        return rows
-    if rows.reasons:
-        listed = "; ".join(rows.reasons[:_REASONS_SHOWN])
-        raise DataError(f"{catalogue.path}: no row of split {split!r} has a usable truth; mend the table: {listed}")
-    there = Counter(row["split"] for row in catalogue.rows)
-    named = ", ".join(f"{name} ({count} rows)" for name, count in there.items())
-    raise DataError(f"{catalogue.path} has no rows of split {split!r}; there is: {named or 'no row at all'}")
 
 
 def _nearest(
@@ -255,7 +212,7 @@ def _scores(template: Template, columns: Mapping[str, Mapping[str, dict[str, Col
     }
     return {
         "fields": scores["true"]["fields"],
-        "baselines": {name: scores[name] for name in ("constant", "nearest") if name in scores},
+        "baselines": {name: scores[name] for name in ("constant", "nearest", "untrained") if name in scores},
         "controls": {name: scores[name] for name in ("shuffled", "blank") if name in scores},
     }
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from hangtag.answer import Kind, Value
 from hangtag.evaluation.bootstrap import Column, Score, Statistic, replicates, score
+from hangtag.reading import LARGEST, signed_log
 
 Form = Literal["percent", "decimal", "amount"]
 Floats = NDArray[np.float64]
 
 SMALLEST = 0.01
-LARGEST = 1e100
 _ROUNDING = 1 + 1e-12  # 21.89 is within 10 % of 19.90, whatever binary fractions say
 _WORD = re.compile(r"[^\W_]+")
 
@@ -148,6 +148,8 @@ def chrf(truth: str, answer: str) -> float:
     As sacrebleu's default: precision and recall are averaged over the orders that both texts have.
     """
     truth, answer = ("".join(text.split()) for text in (truth, answer))
+    if truth == answer:
+        return float(truth != "")
     orders = range(1, min(6, len(truth), len(answer)) + 1)
     precision = recall = 0.0
     for order in orders:
@@ -200,12 +202,6 @@ def category_rows(truths: Sequence[str], answers: Sequence[str | None]) -> dict[
     truth = np.array([numbers[each] for each in truths])
     answer = np.array([numbers.get(each, -1) for each in answers])
     return {"truth": truth, "answer": answer, "right": truth == answer}
-
-
-def signed_log(values: Floats) -> Floats:
-    """log(1 + x), with the sign kept below zero: -log(1 + |x|). Numbers beyond 1e100 count as 1e100."""
-    held = np.clip(values, -LARGEST, LARGEST)
-    return np.asarray(np.sign(held) * np.log1p(np.abs(held)))
 
 
 def number_rows(truth: Floats, answer: Floats) -> dict[str, Column]:

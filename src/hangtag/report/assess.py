@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
+from hangtag.catalogue import Catalogue
 from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import TableError
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
+from hangtag.evaluation.journal import open_journal
 from hangtag.files import Run
-from hangtag.prediction.tagger import load
+from hangtag.prediction.tagger import Tagger, Untrained, load
 from hangtag.progress import Stages, silent
+from hangtag.reading import Error
 from hangtag.report import summary_table, write_report
+from hangtag.training.environment import environment
+
+SEED = 0
 
 
-def assess(run: str | Path, data: Path | None, split: str, stages: Stages = silent) -> tuple[Table, Path]:
+def assess(
+    run: str | Path, data: Path | None, split: str, stages: Stages = silent, minimise: Error = "mae"
+) -> tuple[Table, Path]:
     """Generate answers for a split, score them, write metrics and report; return the table and the report's path.
+
+    What an interrupted evaluation of the same model and rows had asked already is not asked again.
 
     Args:
         data: a catalogue other than the run's own.
+        minimise: the error for whose sake a number's estimate is chosen.
 
     Raises:
-        RunError: no run, or no model in it.
+        RunError: no run, or no model in it; another process evaluates the same split.
         DataError: the catalogue, a column or the split is missing.
     """
     folder = Run(Path(run)).require_model()
     tagger = load(folder.path)
+    recipe = tagger.recipe
     try:
-        catalogue = open_catalogue(data or tagger.recipe.data.path)
+        catalogue = open_catalogue(data or recipe.data.path)
     except TableError as error:
         raise error if data else TableError(f"{error}; or say where the run's catalogue lies with --data") from None
-    with stages("writing answers") as progress:
-        recipe = tagger.recipe
+    with (
+        open_journal(folder.evaluation(split) / "asked.jsonl", _asked(folder, tagger, catalogue, split)) as journal,
+        stages("writing answers") as progress,
+    ):
         metrics, predictions = evaluate(
-            tagger, catalogue, split, recipe.task.template, progress, pictures=recipe.data.pictures
-        )
-    write_evaluation(folder.path, split, metrics, predictions)
+            tagger, catalogue, split, recipe.task.template, progress, SEED,
+            recipe.data.pictures, journal, _untrained(tagger), minimise,
+        )  # fmt: skip
+        write_evaluation(folder.path, split, metrics, predictions)
     return summary_table(metrics), write_report(folder.path, split, catalogue)
+
+
+def _untrained(tagger: Tagger) -> Callable[[], Untrained] | None:
+    return None if tagger.recipe.model.base == "nano" else partial(Untrained, tagger)
+
+
+def _asked(run: Run, tagger: Tagger, catalogue: Catalogue, split: str) -> dict[str, Any]:
+    """What decides every answer: the model's files, its recipe, the catalogue's rows and pictures, the libraries."""
+    base = Path(tagger.recipe.model.base)
+    made = environment()
+    rows = [
+        [row, *(_file(catalogue.path / row[column]) for column in tagger.recipe.data.pictures if row.get(column))]
+        for row in catalogue.rows
+    ]
+    return {
+        "split": split,
+        "seed": SEED,
+        "model": [_file(each) for folder in (run.model, base) if folder.is_dir() for each in sorted(folder.iterdir())],
+        "recipe": tagger.recipe.model_dump(exclude={"track"}),
+        "rows": hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest(),
+        "made_with": {name: made[name] for name in ("threads", "accelerator", "packages")},
+    }
+
+
+def _file(path: Path) -> list[Any]:
+    """A file by name, size and time of its last change; by name alone where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return [path.name]
+    return [path.name, found.st_size, found.st_mtime_ns]

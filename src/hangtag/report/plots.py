@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from hangtag.evaluation.metrics import LARGEST, confusion, show_amount
+from hangtag.evaluation.metrics import confusion, show_amount
+from hangtag.reading import LARGEST
 from hangtag.report.svg import (
     BOTTOM,
     LEFT,

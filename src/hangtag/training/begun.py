@@ -12,7 +12,16 @@ from typing import Any
 from hangtag.catalogue.store import REJECTED_COLUMNS, csv_text
 from hangtag.errors import OutputNotEmpty, RunError, UsageError
 from hangtag.examples.examples import Examples
-from hangtag.files import Run, read_json, remove_leftovers, require_new_folder, whole_folder, write_json, write_whole
+from hangtag.files import (
+    Run,
+    lock,
+    read_json,
+    remove_leftovers,
+    require_new_folder,
+    whole_folder,
+    write_json,
+    write_whole,
+)
 from hangtag.recipe import Recipe, check_recipe
 from hangtag.training.checkpoints import remove_partial
 from hangtag.training.data import Rejected
@@ -118,7 +127,7 @@ def alone(run: Run, main: bool = True) -> Iterator[None]:
         return
     run.checkpoints.mkdir(exist_ok=True)
     with open(run.checkpoints / _LOCK, "a") as file:
-        _lock(file, run)
+        lock(file, f"another hangtag is training in {run.path}; wait for it, or choose another --out")
         remove_partial(run)
         for each in (run.recipe, run.log, run.model):
             remove_leftovers(each)
@@ -126,18 +135,6 @@ def alone(run: Run, main: bool = True) -> Iterator[None]:
             yield
         finally:
             (run.checkpoints / _LOCK).unlink(missing_ok=True)
-
-
-def _lock(file: Any, run: Run) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        # Not flock, which a killed run's worker processes would still hold.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RunError(f"another hangtag is training in {run.path}; wait for it, or choose another --out") from None
 
 
 def _decisive(environment: dict[str, Any]) -> dict[str, Any]:
