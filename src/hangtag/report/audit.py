@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from hangtag.answer import Kind, Template
 from hangtag.catalogue.split import SPLITS
 from hangtag.catalogue.store import Catalogue, csv_text, open_catalogue
 from hangtag.errors import DataError, RunError, TableError, UsageError, nearest_name
-from hangtag.evaluation.disagreement import disagreement
+from hangtag.evaluation.disagreement import Judgement, disagreement
 from hangtag.examples.rows import UsableRow, rejected_row, sort_rows
 from hangtag.files import Run, read_jsonl, write_whole
 from hangtag.prediction.tagger import load
 from hangtag.progress import Stages, silent
-from hangtag.reading import Reading
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.report.findings import Finding, findings_csv, findings_table, render_findings
 from hangtag.report.words import counted, duration
@@ -98,12 +98,13 @@ def audit(
         if not each.finished():
             say(f"fold {each.number}: {each.run.path}")
         train_fold(each, recipe, stages, say)
-    readings = _readings(folder, rows, judges, runs, stages)
-    found = _findings(recipe, sides.audited, rows, judges, readings)
+    judgements = _judge(folder, rows, judges, runs, stages)
+    template = recipe.task.template
+    fields = {name: template.fields[name] for name in template.names}
+    found = _findings(fields, template, sides.audited, rows, judgements)
     out = out or folder.path / "audit"
     rejected = sides.rejected + unreadable
     _write_rejected(out / "rejected.csv", sides.audited, rejected)
-    fields = {name: recipe.task.fields[name] for name in recipe.task.template.names}
     write_whole(out / "audit.csv", findings_csv(fields, found))
     page = render_findings(folder.path.absolute().name, fields, found, sides.audited.path, split, rejected)
     write_whole(out / "audit.html", page)
@@ -222,51 +223,58 @@ def _expected_time(run: Run, to_train: Sequence[FoldRun]) -> str:
     return f", by the run's own log about {duration(seconds * share)} if the machine is the same" if seconds else ""
 
 
-def _readings(
+def _judge(
     run: Run, rows: Sequence[UsableRow], judges: NDArray[np.int64], runs: Sequence[FoldRun], stages: Stages
-) -> list[Reading]:
-    found: list[Reading | None] = [None] * len(rows)
+) -> list[Judgement]:
+    """What each row's own judge makes of it, in the rows' order."""
+    found: dict[int, Judgement] = {}
     folders = {OWN: run.path, **{each.number: each.run.path for each in runs}}
     for judge, folder in folders.items():
         mine = np.flatnonzero(judges == judge).tolist()
         if not mine:
             continue
         tagger = load(folder)
-        with stages("judging rows" if judge == OWN else f"judging fold {judge}") as progress:
-            readings = tagger.readings(
-                [rows[place].pictures for place in mine], progress, [rows[place].values for place in mine]
-            )
-        for place, reading in zip(mine, readings, strict=True):
-            found[place] = reading
-    return [each for each in found if each is not None]
+        pictures, truths = [rows[place].pictures for place in mine], [rows[place].values for place in mine]
+        name = "the run's model" if judge == OWN else f"fold {judge}"
+        with stages(f"{name} reads") as progress:
+            written = tagger.readings(pictures, progress, truths)
+        with stages(f"{name} judges") as progress:
+            given = tagger.readings_of(pictures, truths, progress)
+        found |= {
+            place: Judgement(rows[place].values, mine_written, mine_given, judge)
+            for place, mine_written, mine_given in zip(mine, written, given, strict=True)
+        }
+    return [found[place] for place in range(len(rows))]
 
 
 def _findings(
-    recipe: Recipe,
+    fields: Mapping[str, Kind],
+    template: Template,
     catalogue: Catalogue,
     rows: Sequence[UsableRow],
-    judges: NDArray[np.int64],
-    readings: Sequence[Reading],
+    judgements: Sequence[Judgement],
 ) -> list[Finding]:
     """Worst first."""
-    template = recipe.task.template
-    fields = {name: template.fields[name] for name in template.names}
-    found = disagreement(fields, [row.values for row in rows], readings, judges.tolist())
-    return [
-        Finding(
-            row=rows[place].number,
-            file_name=catalogue.rows[rows[place].number - 1]["file_name"],
-            picture=rows[place].pictures[0] if rows[place].pictures else None,
-            split=catalogue.rows[rows[place].number - 1]["split"],
-            score=float(found.together[place]),
-            scores={name: float(scores[place]) for name, scores in found.fields.items()},
-            truth=rows[place].values,
-            written=None if (text := readings[place].text) is None else template.read(text),
-            most=found.most[place],
-            judge=int(judges[place]),
+    found = disagreement(fields, judgements)
+    findings = []
+    for place in np.argsort(-found.together, kind="stable").tolist():
+        row, text = rows[place], judgements[place].written.text
+        cells = catalogue.rows[row.number - 1]
+        findings.append(
+            Finding(
+                row=row.number,
+                file_name=cells["file_name"],
+                picture=row.pictures[0] if row.pictures else None,
+                split=cells["split"],
+                score=float(found.together[place]),
+                scores={name: float(scores[place]) for name, scores in found.fields.items()},
+                truth=row.values,
+                written=None if text is None else template.read(text),
+                most=found.most[place],
+                judge=judgements[place].judge,
+            )
         )
-        for place in np.argsort(-found.together, kind="stable").tolist()
-    ]
+    return findings
 
 
 def _write_rejected(path: Path, catalogue: Catalogue, rejected: Sequence[dict[str, str]]) -> None:
