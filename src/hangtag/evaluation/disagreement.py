@@ -2,16 +2,16 @@
 
 What a model writes for a number or a category follows from the title that it wrote before: where it reads "denim" and
 the tag says "crocodile", the price behind "denim" is far off though the tag is right. So every field is judged behind
-both beginnings, the written one and the tag's own, each weighing by its probability given the picture:
+both beginnings, the written one and the tag's own, each weighing by the square root of its probability given the
+picture: models are surer of their words than they should be.
 
     text, category   log p(written value) - log p(the tag's value), in nats
-    number           -log of the density at the tag's number, relative to its peak: Student's t (3 degrees of freedom)
-                     in signed logarithm around each number of the model's distribution; its width is the likeliest one
-                     over the rows of the same judge, and its heavy tails are what a few wrong tags cannot widen
+    number           -log of the density at the tag's number, relative to a certain one's peak: Student's t (3 degrees
+                     of freedom, for heavy tails) around each number of the model's distribution, WIDTH in signed log
 
 A field's score counts how much rarer than the rows of the same judge this is: 0 is what one row in five exceeds, and
 every 1 more is e times rarer, by the exponential tail that the rows between one in five and one in twenty have (never
-steeper than one in nats). So a field that the model cannot read, where all rows disagree, hides nothing in another.
+a steeper one than one nat). So a field that the model cannot read, where all rows disagree, hides nothing in another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hangtag.answer import Kind, Value
-from hangtag.reading import Reading, signed_log
+from hangtag.reading import Distribution, Reading, signed_log
 
 Floats = NDArray[np.float64]
 EVERYTHING = "everything"
@@ -32,12 +32,11 @@ EVERYTHING = "everything"
 FEWEST_ROWS = 50
 """A judge of fewer rows is measured by those of all judges together."""
 TAIL = (0.8, 0.95)
-CLEAR = 5.0
+CLEAR = 3.0
 """From this score on a field is in doubt by itself; where several are, the picture may be another product's."""
-WIDTHS = tuple(np.geomspace(0.01, 1.0, 41).tolist())
+WIDTH = 0.2
 _FREEDOM = 3.0
 _LEAST = -700.0
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def disagreement(fields: Mapping[str, Kind], rows: Sequence[Judgement]) -> Disag
     """
     judges = _judges([row.judge for row in rows])
     raw = {
-        name: _numbers(name, fields, rows, judges) if kind == "number" else _words(name, fields, rows)
+        name: _numbers(name, fields, rows) if kind == "number" else _words(name, fields, rows)
         for name, kind in fields.items()
     }
     scores = {name: _rarity(each, judges) for name, each in raw.items()}
@@ -103,8 +102,8 @@ def _log_weights(name: str, fields: Mapping[str, Kind], row: Judgement) -> tuple
     before = [each for each in list(fields)[: list(fields).index(name)] if fields[each] != "number"]
     if row.written.text is None or not (row.written.confidence or row.written.numbers):
         return -math.inf, 0.0
-    written = sum(_log_p(row.written, each) for each in before)
-    tag = sum(_log_p(row.given, each) for each in before)
+    written = sum(_log_p(row.written, each) for each in before) / 2
+    tag = sum(_log_p(row.given, each) for each in before) / 2
     together = float(np.logaddexp(written, tag))
     return written - together, tag - together
 
@@ -118,47 +117,23 @@ def _words(name: str, fields: Mapping[str, Kind], rows: Sequence[Judgement]) -> 
     return np.array(found)
 
 
-def _numbers(name: str, fields: Mapping[str, Kind], rows: Sequence[Judgement], judges: NDArray[np.int64]) -> Floats:
+def _numbers(name: str, fields: Mapping[str, Kind], rows: Sequence[Judgement]) -> Floats:
     """A row without any distribution tells nothing: 0."""
-    off, weights, places = _mixture(name, fields, rows)
-    there = np.isin(np.arange(len(rows)), places)
-    found = np.zeros(len(rows))
-    for judge in np.unique(judges).tolist():
-        mine = there & (judges == judge)
-        if not mine.any():
-            continue
-        of_mine = mine[places]
-        fits = [
-            (each, _log_density(off[of_mine], weights[of_mine], places[of_mine], each, len(rows))[mine])
-            for each in WIDTHS
-        ]
-        _, density = max(fits, key=lambda fit: float(fit[1].mean()) - math.log(fit[0]))
-        found[mine] = -density
-    return found
-
-
-def _mixture(
-    name: str, fields: Mapping[str, Kind], rows: Sequence[Judgement]
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """All numbers that the judges hold possible, side by side: how far off the tag's, how likely, and of which row."""
-    off, weights, places = [np.empty(0)], [np.empty(0)], [np.empty(0, np.int64)]
-    for place, row in enumerate(rows):
+    found = []
+    for row in rows:
         at = signed_log(float(row.truth[name]))
-        behind = [
-            (share, reading.numbers[name])
+        parts = [
+            share + _log_density(reading.numbers[name], at)
             for share, reading in zip(_log_weights(name, fields, row), (row.written, row.given), strict=True)
             if name in reading.numbers and share > -math.inf
         ]
-        for share, distribution in behind:
-            off.append(signed_log(distribution.values) - at)
-            weights.append(distribution.weights * math.exp(share))
-            places.append(np.full(len(distribution.values), place))
-    return np.concatenate(off), np.concatenate(weights), np.concatenate(places)
+        found.append(-float(np.logaddexp.reduce(parts)) if parts else 0.0)
+    return np.array(found)
 
 
-def _log_density(off: Floats, weights: Floats, places: NDArray[np.int64], width: float, rows: int) -> Floats:
-    kernel = (1 + (off / width) ** 2 / _FREEDOM) ** (-(_FREEDOM + 1) / 2)
-    return np.log(np.maximum(np.bincount(places, weights * kernel, rows), _TINY))
+def _log_density(distribution: Distribution, at: Floats) -> float:
+    off = (signed_log(distribution.values) - at) / WIDTH
+    return float(np.log(distribution.weights @ (1 + off * off / _FREEDOM) ** (-(_FREEDOM + 1) / 2)))
 
 
 def _rarity(raw: Floats, judges: NDArray[np.int64]) -> Floats:

@@ -16,6 +16,7 @@ from hangtag.evaluation.disagreement import EVERYTHING
 from hangtag.report.gallery import shown
 from hangtag.report.templates import fill
 from hangtag.report.thumbnails import Album
+from hangtag.report.words import counted
 
 SHOWN_ROWS = 300
 SHOWN_ON_TERMINAL = 10
@@ -118,7 +119,7 @@ def _plain(text: str) -> str:
 def findings_table(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> Table:
     """The worst rows for the terminal."""
     table = Table(
-        title=Text(f"the worst of {len(found):,} rows" if len(found) > 1 else "1 row"),
+        title=Text(f"the worst of {counted(len(found), 'row')}"),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -129,10 +130,9 @@ def findings_table(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> Table
     table.add_column("", justify="right")
     table.add_column("score", justify="right")
     table.add_column("row", justify="right")
-    table.add_column("picture", overflow="fold", max_width=30)
     table.add_column("what disagrees", overflow="fold")
     for rank, each in enumerate(found[:SHOWN_ON_TERMINAL], 1):
-        cells = [str(rank), f"{each.score:.1f}", str(each.row), each.file_name, in_words(kinds, each)]
+        cells = [str(rank), f"{each.score:.1f}", str(each.row), in_words(kinds, each)]
         table.add_row(*map(Text, cells))
     return table
 
