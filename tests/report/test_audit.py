@@ -221,6 +221,12 @@ def test_what_cannot_be_audited_is_told_with_the_way_out(run, shop, tmp_path, mo
     shutil.copy(run.recipe, tmp_path / "begun")
     with pytest.raises(RunError, match="no trained model yet"):
         audit(tmp_path / "begun")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run.path, damaged)
+    for each in ("processor_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (damaged / "model" / each).write_text("{") if (damaged / "model" / each).exists() else None
+    with pytest.raises(RunError, match="cannot be loaded"):
+        audit(damaged)
     with pytest.raises(UsageError, match="did you mean 'test'"):
         audit(run.path, split="tests")
     with pytest.raises(UsageError, match="fewer than 2"):
@@ -271,14 +277,14 @@ def finding(**changed):
 
 
 def test_what_disagrees_is_told_in_words():
-    assert in_words(KINDS, finding()) == ("full_price: the tag says 1000, the picture reads 100 (10 times as much)")
+    assert in_words(KINDS, finding()) == ("full_price: the tag says 1000, the model reads 100 (10 times as much)")
     cheap = finding(truth={**finding().truth, "full_price": 10.0})
     assert in_words(KINDS, cheap).endswith("(1/10 of it)")
     assert "another product" in in_words(KINDS, finding(most="everything"))
     assert "not for sure" in in_words(KINDS, finding(most="title"))
     assert "nothing readable" in in_words(KINDS, finding(written=None))
     zero = finding(truth={**finding().truth, "full_price": 0.0})
-    assert in_words(KINDS, zero) == "full_price: the tag says 0, the picture reads 100"
+    assert in_words(KINDS, zero) == "full_price: the tag says 0, the model reads 100"
 
 
 def test_the_page_holds_so_many_rows_and_the_csv_all(tmp_path):

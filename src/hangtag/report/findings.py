@@ -71,11 +71,11 @@ def in_words(kinds: Mapping[str, Kind], found: Finding) -> str:
     if found.written is None:
         return "nothing readable was written for this picture"
     if found.most == EVERYTHING:
-        return "everything: perhaps the picture of another product"
+        return f"everything: perhaps the picture of another product, read as {found.read(next(iter(kinds)))}"
     name = found.most
     if found.written[name] == found.truth[name]:
         return f"{name}: the same is read, but not for sure"
-    words = f"{name}: the tag says {shown(found.truth[name])}, the picture reads {found.read(name)}"
+    words = f"{name}: the tag says {shown(found.truth[name])}, the model reads {found.read(name)}"
     return words + (_times(found.truth[name], found.written[name]) if kinds[name] == "number" else "")
 
 
@@ -99,14 +99,14 @@ def findings_csv(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> str:
             "row": str(each.row),
             "file_name": _plain(each.file_name),
             "split": each.split,
-            "score": f"{each.score:.3f}",
+            "score": f"{each.score:z.3f}",
             "disagrees": _plain(in_words(kinds, each)),
             "judged by": each.judged_by,
         }
         for name, kind in kinds.items():
             words = (shown(each.truth[name]), each.read(name))
             tag, read = words if kind == "number" else map(_plain, words)
-            line |= {f"{name} score": f"{each.scores[name]:.3f}", f"{name} in the tag": tag, f"{name} read": read}
+            line |= {f"{name} score": f"{each.scores[name]:z.3f}", f"{name} in the tag": tag, f"{name} read": read}
         lines.append([line[column] for column in columns])
     header = [_plain(column) for column in columns]
     return csv_text(header, [dict(zip(header, line, strict=True)) for line in lines])
@@ -132,7 +132,7 @@ def findings_table(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> Table
     table.add_column("row", justify="right")
     table.add_column("what disagrees", overflow="fold")
     for rank, each in enumerate(found[:SHOWN_ON_TERMINAL], 1):
-        cells = [str(rank), f"{each.score:.1f}", str(each.row), in_words(kinds, each)]
+        cells = [str(rank), f"{each.score:z.1f}", str(each.row), in_words(kinds, each)]
         table.add_row(*map(Text, cells))
     return table
 

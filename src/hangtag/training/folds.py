@@ -24,7 +24,7 @@ from hangtag.catalogue.duplicates import alike_pictures
 from hangtag.catalogue.facts import measure_all
 from hangtag.catalogue.split import GROUP_KEYS, group_rows
 from hangtag.catalogue.store import Catalogue
-from hangtag.errors import DataError
+from hangtag.errors import DataError, ImageError, RunError, first_line
 from hangtag.examples.chat import Chat
 from hangtag.examples.examples import Examples
 from hangtag.examples.rows import UsableRow, sort_rows, usable_rows
@@ -206,13 +206,23 @@ def train_fold(fold: FoldRun, recipe: Recipe, stages: Stages = silent, say: Say 
 
 
 def is_trained_on(run: Run, recipe: Recipe, catalogue: Catalogue) -> bool:
-    """Whether the catalogue's training rows are those that the run was trained on, by what it wrote down of them."""
+    """Whether the catalogue's training rows are those that the run was trained on, by what it wrote down of them.
+
+    Raises:
+        RunError: the run's model folder is damaged.
+    """
     recorded = read_json(run.environment).get("data", {}).get("train") if run.environment.is_file() else None
     rows, _ = sort_rows(catalogue, "train", recipe.task.template, recipe.data.pictures)
     if not recorded or not rows:
         return False
-    processor = AutoProcessor.from_pretrained(run.model)
-    examples = Examples(rows, processor, recipe.task.template, Chat.of(recipe.task))
+    try:
+        processor = AutoProcessor.from_pretrained(run.model)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.model} cannot be loaded: {first_line(error)}; train the run again") from None
+    try:
+        examples = Examples(rows, processor, recipe.task.template, Chat.of(recipe.task))
+    except ImageError:  # it was trained on pictures that could be read
+        return False
     if recipe.train.overlong == "drop":
         lengths = examples.lengths()
         examples.only([place for place, length in enumerate(lengths) if length <= recipe.train.token_budget])
