@@ -7,7 +7,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Checks that tags close in order, and collects tags, attributes and text."""
+    """Checks that tags close in order, and collects tags, attributes and the text that people see."""
 
     def __init__(self, html):
         super().__init__()
@@ -32,6 +32,8 @@ class Page(HTMLParser):
         self.open.pop()
 
     def handle_data(self, data):
+        if self.open and self.open[-1] in ("script", "style"):
+            return
         self.words.append(data)
 
     def values(self, tag, name):

@@ -165,6 +165,12 @@ class Template:
             found[name] = (lead + start, lead + start + len(words.strip()))
         return found
 
+    def before(self, name: str) -> str:
+        """A pattern that an answer's text matches up to where a field's words begin."""
+        place = 2 * self.names.index(name) + 1
+        literals = _PLACE.split(self.text)[:place]
+        return "".join("(.+?)" if index % 2 else re.escape(each) for index, each in enumerate(literals))
+
     def follows(self, name: str) -> str:
         """The literal text between a field and the next one, or the answer's end."""
         return _PLACE.split(self.text)[2 * self.names.index(name) + 2]

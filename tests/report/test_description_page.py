@@ -48,7 +48,7 @@ def words(html):
         if name == "href":
             assert value.startswith("#")
         elif name in ("src", "srcset", "data", "action", "poster"):
-            assert value.startswith("data:image/jpeg;base64,")
+            assert value.startswith("data:image/webp;base64,")
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert {value.removeprefix("#") for value in page.values("a", "href")} == SECTIONS == set(ids)

@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import pytest
 from pages import Page
@@ -26,12 +27,15 @@ def test_every_part_is_there(page, run):
     accuracy = f"{100 * metrics['fields']['category3_code']['accuracy']['value']:.1f} %"
     assert f"category3_code is right for {accuracy}" in page.text
     assert metrics["picture_used"] in page.text
-    for heading in ("Scores", "Learning curve", "category3_code: confusion", "Worst answers", "Best answers"):
+    headings = "Scores|Learning curve|Calibration|From coarse to fine|Answers|Worst answers|Best answers|Random answers"
+    for heading in [*headings.split("|"), "Unreadable answers", "How it was made"]:
         assert heading in page.text
-    assert "full_price: written against true" in page.text
-    for column in ("model", "limit", "constant", "nearest", "shuffled", "blank"):
+    assert "Over 100 random divisions of 80 rows into calibration and test, the 90 % interval held" in page.text
+    assert "Training never showed 1 value of category3_code that 2 rows here have: KILT (2)." in page.text
+    assert "full_price : written against true" in page.text
+    for column in ("model", "limit", "constant", "nearest", "untrained", "shuffled", "blank"):
         assert column in page.words
-    assert page.tags["svg"] == 1 + 3
+    assert page.tags["svg"] == 1 + 3 + 5
     assert page.tags["circle"] > 30
     assert page.tags["details"] == 2
     assert 'base = "nano"' in page.text
@@ -39,12 +43,15 @@ def test_every_part_is_there(page, run):
 
 
 def test_the_page_loads_nothing_from_elsewhere(page):
-    assert not page.tags["script"]
-    assert not page.tags["link"]
+    assert page.values("script", "type") == ["application/json"]
+    assert page.tags["script"] == 2
+    assert not page.tags["link"] + page.tags["iframe"] + page.tags["form"]
     for _, name, value in page.attributes:
         assert not name.startswith("on")
-        if name in ("src", "href", "srcset", "data", "action"):
-            assert value.startswith("data:image/jpeg;base64,")
+        if name == "href":
+            assert value.startswith("#")
+        elif name in ("src", "srcset", "data", "action"):
+            assert value.startswith("data:image/webp;base64,")
     assert not re.search(r"url\((?!#)|@import|https?://", "".join(value or "" for _, _, value in page.attributes))
 
 
@@ -53,20 +60,29 @@ def test_the_style_loads_nothing_from_elsewhere(run):
     assert not re.search(r"url\(|@import|https?:", style)
 
 
-def test_pictures_are_small_and_described(page):
+def payload(page_or_html):
+    html = page_or_html if isinstance(page_or_html, str) else page_or_html.rawdata
+    return json.loads(re.search(r'<script type="application/json" id="payload">(.*?)</script>', html, re.DOTALL)[1])
+
+
+def test_pictures_are_small_described_and_there_once(run, page):
     pictures = page.values("img", "src")
-    assert len(pictures) == len(page.values("img", "alt")) == 24
+    assert len(pictures) == len(page.values("img", "alt")) == 36
+    kept = payload(write_report(run).read_text(encoding="utf-8"))["pictures"]
+    assert len(kept) == 40
+    assert len({*pictures, *filter(None, kept)}) == 40
+    assert not set(pictures) & set(kept)
     assert all(page.values("img", "alt"))
     for picture in pictures:
         image = Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1])))
-        assert image.format == "JPEG"
+        assert image.format == "WEBP"
         assert max(image.size) == 160
 
 
 def test_readers_of_other_kinds_find_their_way(page):
     assert page.values("html", "lang") == ["en"]
     assert {"col", "row", "rowgroup"} == set(page.values("th", "scope"))
-    assert len(page.values("svg", "aria-label")) == 3
+    assert len(page.values("svg", "aria-label")) == 8
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert set(page.values("section", "aria-labelledby")) <= set(ids)
@@ -81,7 +97,7 @@ def test_worst_come_first(page, run):
         for each in predictions
         if each["readable"] and each["answer"]["category3_code"] != each["truth"]["category3_code"]
     ]
-    cards = " ".join(page.words).split("Worst answers")[1].split("Best answers")
+    cards = " ".join(page.words).split("Worst answers")[1].split("Random answers")[0].split("Best answers")
     assert cards[0].count("Unreadable:") == min(unreadable, 12)
     assert cards[0].count("✗") >= min(len(wrong), 12 - unreadable) > 0
     assert "✗" not in cards[1]
@@ -94,7 +110,8 @@ def test_hostile_text_is_only_text(tmp_path, builders):
         answer = " | ".join(f"{{{name}}}" for name in fields)
         run = make_run(tmp_path / f"<i>{len(fields)}", shop, answer, fields)
         page = Page(write_report(run).read_text(encoding="utf-8"))
-        assert not page.tags["script"] + page.tags["i"]
+        assert page.tags["script"] == 2
+        assert not page.tags["i"]
         assert not [name for _, name, _ in page.attributes if name.startswith("on")]
         assert "<script>alert(1)</script>" in page.text
         assert "{{ 7 * 7 }}" in page.text
@@ -105,11 +122,11 @@ def test_several_numbers_and_sixty_categories(tmp_path, builders):
     kinds = [f"SECTION {number % 7}/SHELF {number}" for number in range(90)]
     shop = draw_shop(tmp_path / "shop", 700, kinds)
     fields = {"weight": "number", "category3_code": "category", "full_price": "number"}
-    run = make_run(tmp_path / "run", shop, "{category3_code} | {full_price} | {weight}", fields)
+    run = make_run(tmp_path / "run", shop, "{category3_code} | {full_price} | {weight}", fields, doubting=False)
     html = write_report(run).read_text(encoding="utf-8")
     page = Page(html)
-    assert "weight: written against true" in page.text
-    assert "full_price: written against true" in page.text
+    assert "weight : written against true" in page.text
+    assert "full_price : written against true" in page.text
     matrix = re.search(r"<svg [^>]*Confusion.*?</svg>", html, re.DOTALL)[0]
     labels = re.findall(r'class="tick"[^>]*>([^<]*)</text>', matrix)
     assert len(labels) <= 2 * 60 + 1
@@ -146,9 +163,22 @@ def test_a_page_can_do_without_log_environment_and_pictures(tmp_path, builders, 
     assert "The pictures cannot be shown" in page.text
     assert "This run has no log.jsonl." in page.text
     page = Page(write_report(run, catalogue=open_catalogue(shop.path)).read_text(encoding="utf-8"))
-    assert page.tags["img"] == 24
+    assert page.tags["img"] == 36
     (run / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step"')
     assert "log.jsonl, line 2 is not JSON" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_what_was_trained_is_told_of_an_adapter_with_its_base(run, tmp_path):
+    adapter = shutil.copytree(run, tmp_path / "adapter")
+    (adapter / "model").mkdir()
+    (adapter / "model/adapter_config.json").write_text("{}")
+    recipe = adapter / "recipe.toml"
+    recipe.write_text(
+        recipe.read_text().replace('base = "nano"', 'base = "some/phi"') + '\n[train]\nmethod = "qlora"\n'
+    )
+    text = Page(write_report(adapter).read_text(encoding="utf-8")).text
+    assert "qlora adapter on some/phi · trained for 1,140 steps, 20 epochs, 3.8 min" in text
+    assert "sft, qlora, adamw" in text
 
 
 def test_what_is_missing_is_said(tmp_path, run, builders, shop):

@@ -78,7 +78,7 @@ class Sketch(NamedTuple):
     greys: Image.Image
 
 
-def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, shown_at: int | None = None) -> Image.Image:
     """Read a JPEG, PNG, WebP, GIF, BMP or TIFF as an upright RGB image without metadata.
 
     The EXIF orientation is applied, transparency laid on white, of an animation the first frame taken; 16-bit and
@@ -87,12 +87,16 @@ def read_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Im
     Args:
         source: a path, or the file's bytes.
         max_pixels: width times height that is still decoded, known before anything is.
+        shown_at: the side in pixels that it will be scaled down to; a JPEG's frequencies are then turned into pixels
+            only as far as twice that needs, so it may come smaller than the file says.
 
     Raises:
         PictureRefused: an ImageError; its `reason` is one of those listed there.
     """
     data, name = _bytes(source), _name(source)
     with _opened(data, name, max_pixels) as image:
+        if shown_at:
+            image.draft(None, (2 * shown_at, 2 * shown_at))
         return _decoded(image, data, name, max_pixels)
 
 

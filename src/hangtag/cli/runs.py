@@ -68,7 +68,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     minimise: Annotated[
         Minimise, typer.Option(help="The error for whose sake a number is estimated from the model's probabilities.")
-    ] = "mae",
+    ] = "smape",
 ) -> None:
     """Generate answers for a split, score them beside baselines and controls, and write the report.
 

@@ -51,7 +51,7 @@ def evaluate(
     pictures: Sequence[str] = PICTURE_COLUMNS,
     journal: Journal | None = None,
     untrained: Callable[[], Answerer] | None = None,
-    minimise: Error = "mae",
+    minimise: Error = "smape",
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask `answerer` for the tags of a split's pictures, and score what it writes.
 

@@ -1,10 +1,9 @@
-"""A number's distribution, by expansion: the tree of all digits that the model holds likely, level by level.
+"""A number's distribution, by expansion: a tree of the digits that the model holds likely, level by level.
 
 Phi-3's tokenizer keeps digits apart, so a number is a path of single digits, and its probability is the product along
-its path and of the end behind it. A level costs one call for a whole batch; the prompt and what was written before the
-number are computed once a row and shared by all its branches. Where a level has more nodes than are kept, the others
-give their probability to the nearest kept number: with enough nodes the distribution is exact, with few it is coarse,
-but never cut short at its tails.
+its path and of the end behind it. The tree stands on the likeliest prefixes (hypotheses.py). Where a level has more
+nodes than are kept, the others give their probability to the nearest kept number: with enough nodes the distribution
+is exact, with few it is coarse, but never cut short at its tails.
 
 Shapes: B rows, Q nodes of a level a row, S signs (digits, point, minus).
 """
@@ -19,10 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hangtag.prediction.branches import Answers
+from hangtag.prediction.hypotheses import Prefix
+from hangtag.prediction.tree import Tree
 from hangtag.reading import Distribution
 
-NODES = 32
+NODES = 64
 """Most nodes kept on a level of a row's tree."""
 LEAST = 1e-5
 """Least probability of a node that is followed."""
@@ -64,53 +64,56 @@ class _Nodes:
 
 
 def distributions(
-    answers: Answers, starts: Sequence[int | None], alphabet: Alphabet, nodes: int = NODES
+    tree: Tree, prefixes: Sequence[Sequence[Prefix]], alphabet: Alphabet, nodes: int = NODES
 ) -> list[Distribution | None]:
-    """The distribution of a number in a batch of answers.
+    """The distribution of a number over all of a row's prefixes together.
 
     Args:
-        starts: for each row the place of the number's first token in its answer; None for a row without.
+        prefixes: of each row, found in this tree.
         nodes: most that are kept on a level.
 
     Returns:
-        None for a row without, and where no number at all was found likely.
+        None for a row without a prefix, and where no number at all was found likely.
     """
     signs = list(alphabet.signs)
     tokens = torch.tensor(list(alphabet.signs.values()))
-    tree = _Tree(answers, starts)
-    level = _root(starts)
+    level, log_p_BQS, depth_BQ = _roots(prefixes, len(signs))
+    held = np.exp(level.log_p).sum(1)
+    level.log_p = level.log_p - np.log(np.maximum(held, np.finfo(float).tiny))[:, None]
+    tree.stand_on([[each.lineage for each in row] for row in prefixes])
     leaves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    ids_BQ = torch.tensor([[0 if start is None else answers.token(row, start - 1)] for row, start in enumerate(starts)])
-    for depth in range(LEVELS):
-        if answers.room - tree.grown < ids_BQ.shape[1]:
-            answers.forget_branches()
-            return [None] * len(starts)  # numbers cut short would be wrong ones
-        log_probs_BQV = tree.grow(ids_BQ, level.parent, depth)
-        ended = level.log_p + log_probs_BQV[..., alphabet.enders].logsumexp(-1).double().cpu().numpy()
-        leaves.append((np.where(level.can_end(), ended, -np.inf), level.values()))
-        log_p_BQS = log_probs_BQV[..., tokens.to(log_probs_BQV.device)].double().cpu().numpy()
+    for _ in range(LEVELS):
         level = _children(level, log_p_BQS, signs, nodes)
-        if not np.isfinite(level.log_p).any():
+        if not np.isfinite(level.log_p).any() or tree.room < level.log_p.shape[1]:
             break
-        ids_BQ = tokens[torch.from_numpy(level.sign)]
-    answers.forget_branches()
+        depth_BQ = np.take_along_axis(depth_BQ, level.parent, 1) + 1
+        log_p_BQV = tree.grow(tokens[torch.from_numpy(level.sign)], level.parent, depth_BQ)
+        ended = level.log_p + log_p_BQV[..., alphabet.enders].logsumexp(-1).double().cpu().numpy()
+        leaves.append((np.where(level.can_end(), ended, -np.inf), level.values()))
+        log_p_BQS = log_p_BQV[..., tokens.to(log_p_BQV.device)].double().cpu().numpy()
+    if not leaves:
+        return [None] * len(prefixes)
     weights = np.exp(np.concatenate([each for each, _ in leaves], 1))
     values = np.concatenate([each for _, each in leaves], 1)
-    return [_distribution(*each) for each in zip(values, weights, strict=True)]
+    return [_distribution(*each) for each in zip(values, weights, held.tolist(), strict=True)]
 
 
-def _root(starts: Sequence[int | None]) -> _Nodes:
-    shape = (len(starts), 1)
-    alive = np.array([[0.0 if start is not None else -np.inf] for start in starts])
-    return _Nodes(
-        alive, np.zeros(shape), np.full(shape, -1), np.zeros(shape, np.int64), np.zeros(shape, bool),
-        np.zeros(shape, np.int64), np.zeros(shape, np.int64),
-    )  # fmt: skip
+def _roots(prefixes: Sequence[Sequence[Prefix]], signs: int) -> tuple[_Nodes, NDArray[np.float64], NDArray[np.int64]]:
+    """The level on which the digits stand, what follows each of its nodes [B, Q, S], and their depths [B, Q]."""
+    shape = (len(prefixes), max(1, *map(len, prefixes)))
+    log_p, depth = np.full(shape, -np.inf), np.zeros(shape, np.int64)
+    log_p_BQS = np.full((*shape, signs), -np.inf)
+    for row, found in enumerate(prefixes):
+        for place, prefix in enumerate(found):
+            log_p[row, place], depth[row, place], log_p_BQS[row, place] = prefix.log_p, prefix.depth, prefix.signs_S
+    whole, number = np.zeros(shape, np.int64), np.zeros(shape)
+    return _Nodes(log_p, number, whole - 1, whole, whole.astype(bool), whole, whole), log_p_BQS, depth
 
 
 def _children(level: _Nodes, log_p_BQS: NDArray[np.float64], signs: Sequence[str], nodes: int) -> _Nodes:
     """The likeliest continuations of a level, at most `nodes` a row, in a fixed order."""
-    log_p = level.log_p[..., None] + log_p_BQS
+    with np.errstate(invalid="ignore"):
+        log_p = level.log_p[..., None] + log_p_BQS
     for place, sign in enumerate(signs):
         if sign == "-":
             barred = (level.count > 0) | level.negative | (level.decimals >= 0)
@@ -166,37 +169,11 @@ def _pruned(every: _Nodes, most: int) -> _Nodes:
     return kept
 
 
-class _Tree:
-    """Which tokens of the cache each node sees: what was written before the number, and its own ancestors."""
-
-    def __init__(self, answers: Answers, starts: Sequence[int | None]) -> None:
-        self.answers, self.grown = answers, 0
-        self.before = torch.stack([
-            answers.sees(row, -1 if start is None else start - 1) for row, start in enumerate(starts)
-        ])[:, None]  # fmt: skip
-        first = [length + (start or 0) - 1 for length, start in zip(answers.lengths, starts, strict=True)]
-        self.first = torch.tensor(first)[:, None]
-        self.lineage: torch.Tensor | None = None
-
-    def grow(self, ids_BQ: torch.Tensor, parent_BQ: NDArray[np.int64], depth: int) -> torch.Tensor:
-        """One level's log probabilities [B, Q, vocabulary]."""
-        rows, width = ids_BQ.shape
-        own = torch.eye(width, dtype=torch.bool).expand(rows, -1, -1)
-        if self.lineage is None:
-            self.lineage = own
-        else:
-            picked = torch.from_numpy(parent_BQ)[..., None].expand(-1, -1, self.lineage.shape[-1])
-            self.lineage = torch.cat([self.lineage.gather(1, picked), own], -1)
-        self.grown += width
-        sees = torch.cat([self.before.expand(-1, width, -1), self.lineage], -1)
-        return self.answers.extend(ids_BQ, (self.first + depth).expand(-1, width), sees)
-
-
-def _distribution(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Distribution | None:
-    """Equal numbers written in several ways (5, 5.0, 05) are one."""
+def _distribution(values: NDArray[np.float64], weights: NDArray[np.float64], held: float) -> Distribution | None:
+    """Equal numbers written in several ways (5, 5.0, 05) are one. `held` is the probability of the prefixes."""
     there = weights > 0
     if not there.any():
         return None
     once, place = np.unique(values[there] + 0.0, return_inverse=True)
     together = np.bincount(place, weights[there])
-    return Distribution(once, together / together.sum(), float(min(together.sum(), 1.0)))
+    return Distribution(once, together / together.sum(), float(min(together.sum() * held, 1.0)))

@@ -31,7 +31,7 @@ class Pieces:
         """The bytes of some tokens together, and how many of them each token has behind it [n]."""
         together, ends = b"", []
         for token in ids:
-            together += self._of(token)
+            together += self.of(token)
             ends.append(len(together))
         return together, ends
 
@@ -57,9 +57,9 @@ class Pieces:
 
     def starts_with(self, ids: Sequence[int], place: int, characters: bytes) -> bool:
         """Whether the token at `place` begins with one of some characters: nothing of what stands before is in it."""
-        return self._of(ids[place])[:1] in [bytes([each]) for each in characters]
+        return self.of(ids[place])[:1] in [bytes([each]) for each in characters]
 
-    def _of(self, token: int) -> bytes:
+    def of(self, token: int) -> bytes:
         """A token's bytes; none where the model's vocabulary is larger than the tokenizer's."""
         return self._bytes[token] if token < len(self._bytes) else b""
 

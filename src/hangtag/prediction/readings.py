@@ -10,10 +10,15 @@ import torch
 
 from hangtag.answer import Template, Value, written
 from hangtag.prediction.branches import Answers
+from hangtag.prediction.hypotheses import BEAMS, Hypotheses
 from hangtag.prediction.numbers import NODES, Alphabet, distributions
 from hangtag.prediction.pieces import Pieces
+from hangtag.prediction.tree import Tree
 from hangtag.reading import Distribution, Reading
 from hangtag.recipe.sections import END
+
+LONGER = 8
+"""How many tokens a prefix may be longer than the longest answer that was written."""
 
 Values = Mapping[str, Value]
 
@@ -37,8 +42,10 @@ class Continuation:
 class Judge:
     """Reads what a model holds likely out of its answers' cache; one for a model, its tokenizer and its template."""
 
-    def __init__(self, pieces: Pieces, template: Template, stops: Sequence[int], nodes: int = NODES) -> None:
-        self.pieces, self.template, self.nodes = pieces, template, nodes
+    def __init__(
+        self, pieces: Pieces, template: Template, stops: Sequence[int], nodes: int = NODES, beams: int = BEAMS
+    ) -> None:
+        self.pieces, self.template, self.nodes, self.beams = pieces, template, nodes, beams
         self.alphabets = {
             name: self._alphabet(template.follows(name), stops)
             for name in template.names
@@ -60,13 +67,13 @@ class Judge:
             truths: each row's true values, to be judged too.
         """
         spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
-        numbers = {name: self._numbers(name, answers, spans) for name in self.alphabets}
+        numbers = {name: self._numbers(name, answers) for name in self.alphabets}
         judged = self._truths(answers, spans, truths) if truths is not None else [{} for _ in texts]
         return [
             Reading(
                 text,
                 self._confidence(answers.log_probs[row], spans[row]),
-                {name: found for name in numbers if (found := numbers[name][row]) is not None},
+                {name: found for name in numbers if spans[row] and (found := numbers[name][row]) is not None},
                 judged[row],
             )
             for row, text in enumerate(texts)
@@ -79,17 +86,15 @@ class Judge:
             if self.template.fields[name] != "number"
         }
 
-    def _numbers(
-        self, name: str, answers: Answers, spans: Sequence[Mapping[str, tuple[int, int]] | None]
-    ) -> list[Distribution | None]:
-        starts: list[int | None] = []
-        for row, found in enumerate(spans):
-            new, first = answers.new[row], found[name][0] if found else None
-            apart = new is not None and first is not None and self.pieces.starts_with(new, first, b"0123456789.-+")
-            starts.append(first if apart else None)
-        if not any(start is not None for start in starts):
-            return [None] * len(starts)
-        return distributions(answers, starts, self.alphabets[name], self.nodes)
+    def _numbers(self, name: str, answers: Answers) -> list[Distribution | None]:
+        """The number's distribution in each row with a readable answer."""
+        alphabet, tree = self.alphabets[name], Tree(answers)
+        hypotheses = Hypotheses(self.pieces, self.template, name, list(alphabet.signs.values()), self.beams)
+        longest = max((len(new) for new in answers.new if new is not None), default=0)
+        prefixes = hypotheses.prefixes(tree, longest + LONGER)
+        found = distributions(tree, prefixes, alphabet, self.nodes)
+        answers.forget_branches()
+        return found
 
     def _truths(
         self,

@@ -27,7 +27,7 @@ SEED = 0
 
 
 def assess(
-    run: str | Path, data: Path | None, split: str, stages: Stages = silent, minimise: Error = "mae"
+    run: str | Path, data: Path | None, split: str, stages: Stages = silent, minimise: Error = "smape"
 ) -> tuple[Table, Path]:
     """Generate answers for a split, score them, write metrics and report; return the table and the report's path.
 

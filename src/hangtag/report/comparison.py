@@ -18,7 +18,7 @@ from hangtag.errors import HangtagError
 from hangtag.evaluation.comparison import FEWEST_ROWS, Compared, Evaluated
 from hangtag.files import Run
 from hangtag.recipe import load_recipe
-from hangtag.report.gallery import Card, card, goodness, shown
+from hangtag.report.gallery import Card, card, goodness, show
 from hangtag.report.templates import fill
 from hangtag.report.thumbnails import Album
 
@@ -144,7 +144,7 @@ def render_comparison(
         fields.setdefault(_title(each), []).append(each)
     return fill(
         "comparison.html.jinja",
-        styles=("page.css", "comparison.css"),
+        ("page.css", "comparison.css"),
         split=split,
         rows=len(runs[0].predictions),
         names=[run.name for run in runs],
@@ -161,9 +161,9 @@ def render_comparison(
 
 
 def _shelf(runs: Sequence[Evaluated], apart: Apart, album: Album | None) -> Shelf:
-    cards = [(run.name, card(run.fields, run.predictions[apart.place], None)) for run in runs]
+    cards = [(run.name, card(run.fields, run.predictions[apart.place])) for run in runs]
     picture = album.thumbnail(apart.file_name) if album else None
-    return Shelf(apart.file_name, picture, [(name, shown(value)) for name, value in apart.truth.items()], cards)
+    return Shelf(apart.file_name, picture, [(name, show(value)) for name, value in apart.truth.items()], cards)
 
 
 def _pictures(runs: Sequence[Evaluated]) -> tuple[Path | None, str]:

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from hangtag.answer import Kind
 from hangtag.catalogue import Catalogue, open_catalogue
 from hangtag.errors import DataError, RunError
-from hangtag.evaluation.metrics import METRICS
 from hangtag.evaluation.written import read_evaluation
 from hangtag.files import Run, read_json, read_jsonl, write_whole
+from hangtag.reading import LARGEST
 from hangtag.recipe import Recipe, load_recipe
-from hangtag.report.gallery import card, worst_and_best
-from hangtag.report.plots import confusion_matrix, learning_curve, mix_ups, scatter
+from hangtag.report.gallery import Ranking, rank
+from hangtag.report.plots import learning_curve, scatter
+from hangtag.report.sections import made
+from hangtag.report.sections.cards import payload, pictures
+from hangtag.report.sections.categories import categories
+from hangtag.report.sections.doubt import confidences, estimates, intervals
+from hangtag.report.sections.summary import against_baselines, headline, key_figures, warnings
 from hangtag.report.table import score_table
 from hangtag.report.templates import fill
 
-KEY_METRIC: dict[Kind, str] = {"text": "exact", "category": "accuracy", "number": "median_ape"}
-
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One field's most telling score, in words for the headline and in figures for its tag."""
-
-    field: str
-    label: str
-    value: str
-    interval: str
-    constant: str
-    sentence: str
+STYLES = ("page.css", "report.css")
+_UNREADABLE_SHOWN = 20
 
 
 def write_report(run: str | Path, split: str = "test", catalogue: Catalogue | None = None) -> Path:
@@ -74,27 +66,45 @@ def render(
 ) -> str:
     """The page's HTML."""
     fields = {name: recipe.task.fields[name] for name in metrics["fields"]}
-    pictures, missing = _pictures(recipe, catalogue)
-    worst, best = ([card(fields, each, pictures) for each in part] for part in worst_and_best(fields, predictions))
+    folder, missing = _pictures(recipe, catalogue)
+    levels = {name: each["level"] for name, each in metrics.get("intervals", {}).items()}
+    ranking = rank(fields, predictions, levels)
+    shown = pictures(ranking, folder)
     log, log_problem = _log(run)
+    environment = read_json(run.environment) if run.environment.is_file() else {}
+    figures = key_figures(fields, metrics)
     return fill(
         "page.html.jinja",
+        STYLES,
+        "report.js",
+        payload(fields, ranking, shown),
         name=run.path.absolute().name,
         metrics=metrics,
-        model=recipe.model.base,
+        base=made.base(run, recipe),
         data=str(catalogue.path if catalogue else recipe.data.path),
-        figures=[_key_figure(name, kind, metrics) for name, kind in fields.items()],
+        figures=figures,
+        headline=headline(figures, metrics),
+        against=against_baselines(figures, metrics),
+        warnings=warnings(metrics),
         table=score_table(metrics),
         curve=learning_curve(log),
         log_problem=log_problem,
-        trained=_trained(log),
-        scatters={name: _scatter(name, predictions) for name, kind in fields.items() if kind == "number"},
-        confusions={name: _confusion(name, predictions) for name, kind in fields.items() if kind == "category"},
-        unreadable=sum(not each["readable"] for each in predictions),
-        galleries={"Worst answers": worst, "Best answers": best},
+        trained=made.trained(log),
+        fields=list(fields.items()),
+        scatters={name: _scatter(name, predictions, ranking) for name, kind in fields.items() if kind == "number"},
+        levels=levels,
+        estimates=estimates(metrics),
+        intervals=intervals(metrics),
+        confidences=confidences(metrics),
+        categories=categories(fields, metrics, predictions),
+        ranking=ranking,
+        pictures=shown,
         missing=missing,
+        unreadable=sum(not each["readable"] for each in predictions),
+        unreadable_rows=_unreadable(metrics, predictions),
+        facts=made.facts(run, recipe, log, environment),
         recipe=recipe.dump(),
-        environment=_environment(run),
+        environment=json.dumps(environment, indent=1, ensure_ascii=False) if environment else "",
     )
 
 
@@ -116,49 +126,21 @@ def _log(run: Run) -> tuple[list[dict[str, Any]], str]:
         return [], str(error)
 
 
-def _trained(log: Sequence[Mapping[str, Any]]) -> str:
-    """How long training took, in a few words."""
-    last = {key: each[key] for each in log for key in ("step", "epoch", "seconds") if key in each}
-    if "step" not in last:
-        return ""
-    parts = [f"{last['step']:,.0f} steps"]
-    if "epoch" in last:
-        parts.append(f"{last['epoch']:.3g} epochs")
-    if "seconds" in last:
-        parts.append(f"{last['seconds'] / 60:.1f} minutes")
-    return ", ".join(parts)
+def _unreadable(metrics: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first unreadable answers, as the evaluation or, where that was older, the predictions list them."""
+    found = metrics.get("unreadable", [each for each in predictions if not each["readable"]])
+    return list(found[:_UNREADABLE_SHOWN])
 
 
-def _environment(run: Run) -> str:
-    return json.dumps(read_json(run.environment), indent=1, ensure_ascii=False) if run.environment.is_file() else ""
-
-
-def _key_figure(name: str, kind: Kind, metrics: Mapping[str, Any]) -> KeyFigure:
-    metric = METRICS[KEY_METRIC[kind]]
-    score = metrics["fields"][name][metric.name]
-    constant = metrics["baselines"]["constant"]["fields"][name][metric.name]["value"]
-    value, interval = metric.show(score["value"]), metric.show_interval(score)
-    words: dict[Kind, tuple[str, str]] = {
-        "text": ("right word for word", f"{name} is right word for word for {value} of the pictures"),
-        "category": ("right", f"{name} is right for {value}"),
-        "number": ("median error", f"half of the written {name} values lie within {value} of the true one"),
-    }
-    label, sentence = words[kind]
-    return KeyFigure(name, label, value, interval, metric.show(constant), sentence)
-
-
-def _answers(predictions: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [None if each["answer"] is None else each["answer"][name] for each in predictions]
-
-
-def _scatter(name: str, predictions: Sequence[Mapping[str, Any]]) -> Markup | None:
-    readable = [each for each in predictions if each["readable"]]
-    if not readable:
+def _scatter(name: str, predictions: Sequence[Mapping[str, Any]], ranking: Ranking) -> tuple[Markup, bool] | None:
+    """The drawing, and whether its dots have estimates; None where no answer is readable."""
+    rows = [index for index in sorted(ranking.place_of) if predictions[index]["readable"]]
+    if not rows:
         return None
-    truths = [each["truth"][name] for each in readable]
-    return scatter(name, truths, _answers(readable, name), [each["file_name"] for each in readable])
-
-
-def _confusion(name: str, predictions: Sequence[Mapping[str, Any]]) -> tuple[Markup, list[tuple[str, str, int]]]:
-    truths, written = [each["truth"][name] for each in predictions], _answers(predictions, name)
-    return confusion_matrix(name, truths, written), mix_ups(truths, written)
+    places = [ranking.place_of[index] for index in rows]
+    lines = [next(line for line in ranking.cards[place].lines if line.name == name) for place in places]
+    spans = [line.span for line in lines if line.span]
+    reach = [end for span in spans for end in span if end is not None and abs(end) <= LARGEST]
+    truths, written = ([predictions[index][key][name] for index in rows] for key in ("truth", "answer"))
+    labels = [predictions[index]["file_name"] for index in rows]
+    return scatter(name, truths, written, labels, places, reach), bool(spans)

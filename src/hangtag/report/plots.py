@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hangtag.evaluation.metrics import confusion, show_amount
 from hangtag.reading import LARGEST
@@ -21,6 +21,7 @@ from hangtag.report.svg import (
     RIGHT,
     TOP,
     Axis,
+    Floats,
     axis,
     drawing,
     element,
@@ -70,34 +71,63 @@ def _curve(log: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]
     return [(float(step), float(loss)) for step, loss in points]
 
 
-def scatter(name: str, truths: Sequence[float], written: Sequence[float], labels: Sequence[str]) -> Markup:
-    """Written against true numbers with a band of +-20 %; log axes where every true number is above zero."""
-    truths, written = (np.clip(np.array(each, float), -LARGEST, LARGEST).tolist() for each in (truths, written))
-    truth = np.array(truths)
-    scale = axis(truth, LEFT, RIGHT, log=True)
-    if scale.log:
-        inside = [value for value in written if scale.low / 3 < value < scale.high * 3]
-        scale = axis(np.array([*truth, *inside]), LEFT, RIGHT, log=True)
-    x, y = scale, Axis(scale.low, scale.high, BOTTOM, TOP, scale.log)
-    ends = np.geomspace(x.low, x.high, 2) if x.log else np.linspace(x.low, x.high, 41)
-    band = [(x(end), _free(y, end * (1 + BAND))) for end in ends] + [
-        (x(end), _free(y, end * (1 - BAND))) for end in ends[::-1]
-    ]
-    frame = element(
-        "clipPath", element("rect", x=LEFT, y=TOP, width=RIGHT - LEFT, height=BOTTOM - TOP), id=f"frame-{_id(name)}"
+def scatter(
+    name: str,
+    truths: Sequence[float],
+    written: Sequence[float],
+    labels: Sequence[str],
+    places: Sequence[int] | None = None,
+    reach: Sequence[float] = (),
+) -> Markup:
+    """Written against true numbers with a band of +-20 %; log axes where every true number is above zero.
+
+    Args:
+        labels: what a dot's tooltip begins with.
+        places: the rows' places among the page's cards, so that its script can show them.
+        reach: other numbers that the axes should hold, where they lie near the true ones.
+    """
+    truths, written, reach = (
+        np.clip(np.array([*each], float), -LARGEST, LARGEST).tolist() for each in (truths, written, reach)
     )
+    scale = _square(np.array(truths), [*written, *reach])
+    x, y = scale, Axis(scale.low, scale.high, BOTTOM, TOP, scale.log)
+    frame = f"frame-{_id(name)}"
+    inside = element("rect", x=LEFT, y=TOP, width=RIGHT - LEFT, height=BOTTOM - TOP)
     drawn = [
-        frame,
-        element("path", class_="band", d=path(band) + "Z", clip_path=f"url(#frame-{_id(name)})"),
+        element("clipPath", inside, id=frame),
+        element("path", class_="band", d=_band(x, y), clip_path=f"url(#{frame})"),
         *grid(x, y, f"true {name}", f"written {name}"),
         element("line", class_="diagonal", x1=x(x.low), y1=y(x.low), x2=x(x.high), y2=y(x.high)),
+        *(element("path", class_=f"spans {side}", d="", clip_path=f"url(#{frame})") for side in ("inside", "outside")),
     ]
-    for true, value, label in zip(truths, written, labels, strict=True):
-        tip = element("title", f"{label}: true {show_amount(true)}, written {show_amount(value)}")
-        near = abs(value - true) <= BAND * abs(true)
-        drawn.append(element("circle", tip, class_=f"dot {'near' if near else 'far'}", cx=x(true), cy=y(value), r=3))
+    dots = []
+    for index, (true, value, label) in enumerate(zip(truths, written, labels, strict=True)):
+        near = "near" if abs(value - true) <= BAND * abs(true) else "far"
+        tip = escape(f"{label}: true {show_amount(true)}, written {show_amount(value)}")
+        place = f' data-place="{places[index]}"' if places else ""
+        at = f'cx="{x(true):.1f}" cy="{y(value):.1f}" r="3"'
+        dots.append(f'<circle class="dot {near}" {at}{place}><title>{tip}</title></circle>')
+    ends = {"low": x.low, "high": x.high, "log": int(x.log), "top": TOP, "bottom": BOTTOM}
+    data: dict[str, Any] = {f"data-{key}": repr(value) for key, value in ends.items()}
     kind = "log axes" if x.log else "linear axes"
-    return drawing(f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent", *drawn)
+    title = f"Written against true {name}, {len(truths)} rows, {kind}, with a band of 20 percent"
+    return drawing(title, *drawn, Markup("".join(dots)), class_="scatter", **data)
+
+
+def _square(truth: Floats, others: Sequence[float]) -> Axis:
+    """The axis of both directions: around the true numbers, and as far as others lie near them."""
+    scale = axis(truth, LEFT, RIGHT, log=True)
+    if not scale.log:
+        return scale
+    inside = [value for value in others if scale.low / 3 < value < scale.high * 3]
+    return axis(np.array([*truth, *inside]), LEFT, RIGHT, log=True)
+
+
+def _band(x: Axis, y: Axis) -> str:
+    """The path of the numbers within 20 % of the true one."""
+    ends = np.geomspace(x.low, x.high, 2) if x.log else np.linspace(x.low, x.high, 41)
+    upper = [(x(end), _free(y, end * (1 + BAND))) for end in ends]
+    return path(upper + [(x(end), _free(y, end * (1 - BAND))) for end in ends[::-1]]) + "Z"
 
 
 def _free(axis: Axis, value: float) -> float:

@@ -6,7 +6,7 @@ Colours come from the page's style through classes, so a drawing reads in light 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from hangtag.evaluation.metrics import show_amount
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 448, 14, 296
+_LEAST = 1e-100
+"""Below it, the room beside a logarithmic axis would be too small a number to hold."""
 
 
 def element(name: str, *content: object, **attributes: object) -> Markup:
@@ -64,9 +66,9 @@ class Axis:
 
 
 def axis(values: Floats, start: float, end: float, log: bool) -> Axis:
-    """An axis around some values, with a little room on both sides; linear where a value is not above zero."""
+    """An axis around some values, with a little room on both sides; linear where one is not above zero, or hardly."""
     low, high = float(values.min()), float(values.max())
-    log = log and low > 0
+    log = log and low > _LEAST
     if log:
         room = max((high / low) ** 0.05, 1.05)
         return Axis(low / room, high * room, start, end, True)
@@ -81,14 +83,16 @@ def tick(value: float) -> str:
     return f"{value / 1e3:.3g}k" if 1e4 <= abs(value) < 1e6 else show_amount(value)
 
 
-def grid(x: Axis, y: Axis, x_label: str, y_label: str, bottom: float = BOTTOM) -> Iterable[Markup]:
-    """Lines and labels of two axes that fill the frame down to `bottom`."""
+def grid(
+    x: Axis, y: Axis, x_label: str, y_label: str, bottom: float = BOTTOM, write: Callable[[float], str] = tick
+) -> Iterable[Markup]:
+    """Lines and labels of two axes that fill the frame down to `bottom`; `write` makes a label of a value."""
     for value in x.ticks():
         yield element("line", class_="grid", x1=x(value), x2=x(value), y1=TOP, y2=bottom)
-        yield element("text", tick(value), class_="tick", x=x(value), y=bottom + 16, text_anchor="middle")
+        yield element("text", write(value), class_="tick", x=x(value), y=bottom + 16, text_anchor="middle")
     for value in y.ticks():
         yield element("line", class_="grid", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value))
-        yield element("text", tick(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
+        yield element("text", write(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
     middle = (TOP + bottom) / 2
     yield element("text", x_label, class_="axis", x=(LEFT + RIGHT) / 2, y=bottom + 36, text_anchor="middle")
     yield element("text", y_label, class_="axis", transform=f"translate(13 {middle}) rotate(-90)", text_anchor="middle")

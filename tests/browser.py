@@ -1,0 +1,152 @@
+"""A headless Chromium, driven over the DevTools protocol through a pipe: nothing beside the browser is needed."""
+
+import base64
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 30
+_QUIET = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+          "--disable-extensions", "--disable-background-networking", "--disable-component-update",
+          "--hide-scrollbars", "--mute-audio", "--remote-debugging-pipe"]  # fmt: skip
+
+
+class Browser:
+    """One tab. `troubles` collects exceptions, console errors, and what a page's policy refused."""
+
+    def __init__(self):
+        self.profile = tempfile.mkdtemp(prefix="hangtag-browser-")
+        # The browser reads from descriptor 3 and writes to 4.
+        ours, theirs = os.pipe(), os.pipe()
+        read, write = (self._high(each) for each in (ours[0], theirs[1]))
+        silent = os.open(os.devnull, os.O_RDWR)
+        places = [(os.POSIX_SPAWN_DUP2, *pair) for pair in ((read, 3), (write, 4), (silent, 1), (silent, 2))]
+        arguments = [CHROMIUM, *_QUIET, f"--user-data-dir={self.profile}", "about:blank"]
+        self.process = os.posix_spawn(CHROMIUM, arguments, os.environ, file_actions=places, setpgroup=0)
+        for each in (read, write, silent):
+            os.close(each)
+        self.into, self.out = ours[1], theirs[0]
+        self.numbers, self.buffer, self.session, self.troubles, self.events = itertools.count(1), b"", None, [], []
+        tab = next(each for each in self.ask("Target.getTargets")["targetInfos"] if each["type"] == "page")
+        self.session = self.ask("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+
+    @staticmethod
+    def _high(descriptor):
+        """The same pipe under a number that cannot be one of those the browser wants."""
+        import fcntl
+
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 20)
+        os.close(descriptor)
+        return moved
+
+    def close(self):
+        for descriptor in (self.into, self.out):
+            os.close(descriptor)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    def ask(self, method, **parameters):
+        """Send a command and return its result; events that come meanwhile are noted."""
+        number = next(self.numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self.into, data) :]
+        while True:
+            answer = self._next(method)
+            if answer.get("id") == number:
+                assert "error" not in answer, (method, answer["error"])
+                return answer["result"]
+            self._note(answer)
+
+    def _next(self, waiting_for):
+        end = time.monotonic() + PATIENCE
+        while b"\0" not in self.buffer:
+            ready, _, _ = select.select([self.out], [], [], max(0, end - time.monotonic()))
+            assert ready, f"the browser did not answer {waiting_for} within {PATIENCE} s"
+            read = os.read(self.out, 1 << 20)
+            assert read, f"the browser ended before it answered {waiting_for}"
+            self.buffer += read
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(message)
+
+    def _note(self, event):
+        method, parameters = event.get("method"), event.get("params", {})
+        self.events.append(method)
+        if method == "Runtime.exceptionThrown":
+            self.troubles.append(parameters["exceptionDetails"])
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.troubles.append(parameters["entry"]["text"])
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.troubles.append(parameters["args"])
+        elif method == "Network.requestWillBeSent" and parameters["request"]["url"].split(":")[0] in ("http", "https"):
+            self.troubles.append(parameters["request"]["url"])
+
+    def open(self, page, width=1200, height=900, scheme="light", media="", scripts=True):
+        """Open a file afresh."""
+        self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.screen(width, height, scheme, media)
+        self.troubles, self.events = [], []
+        self.ask("Page.navigate", url=Path(page).absolute().as_uri())
+        while "Page.loadEventFired" not in self.events:
+            self._note(self._next("loading"))
+
+    def screen(self, width=1200, height=900, scheme="light", media=""):
+        """The window's size in pixels, the colour scheme, and `print` as the medium."""
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.ask("Emulation.setEmulatedMedia", media=media, features=features)
+
+    def run(self, code):
+        """The value of a JavaScript expression."""
+        done = self.ask("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    def move(self, x, y):
+        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def click(self, selector):
+        """Click in the middle of an element, as a mouse would."""
+        x, y = self.middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def middle(self, selector):
+        """An element's middle, after scrolling it into view."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.settle()
+        return self.run(
+            f"(() => {{const box = {element}.getBoundingClientRect(); "
+            "return [box.x + box.width / 2, box.y + box.height / 2];})()"
+        )
+
+    def settle(self):
+        """Wait until what was done is drawn, and what scrolling sets off has run."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
+
+    def key(self, name):
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=name, code=name)
+
+    def pdf(self):
+        return base64.b64decode(self.ask("Page.printToPDF", printBackground=True)["data"])
+
+    def picture(self):
+        """The whole page as a PNG."""
+        return base64.b64decode(self.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"])
