@@ -7,7 +7,9 @@ from PIL import Image
 import hangtag
 from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import DataError, ImageError, RunError, UsageError
+from hangtag.prediction.numbers import NODES
 from hangtag.prediction.predict import picture_files, records
+from hangtag.prediction.readings import Judge
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +99,9 @@ def test_a_damaged_model_folder_is_one_clear_error(small_run, tmp_path):
         hangtag.load(Path("absent"))
 
 
-def test_readings_of_a_models_own_answers_are_its_readings(tagger, pictures):
-    """In one pass behind given words, and token by token behind the model's own."""
+def test_readings_of_a_models_own_answers_are_its_readings(tagger, pictures, monkeypatch):
+    """In one pass behind given words, and token by token behind the model's own, numbers behind these alone."""
+    monkeypatch.setattr(Judge.__init__, "__defaults__", (NODES, 1))
     template = tagger.recipe.task.template
     readings = tagger.readings(pictures)
     own = [(picture, each) for picture, each in zip(pictures, readings, strict=True) if template.read(each.text or "")]

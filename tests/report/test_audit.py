@@ -163,7 +163,7 @@ def test_the_page_shows_the_rows_with_pictures_and_fetches_nothing(audited):
     page = Elements(audited[0].page.read_text())
     assert page.findings == 59
     assert len(page.fetched) == 59
-    assert all(each.startswith("data:image/jpeg;base64,") for each in page.fetched)
+    assert all(each.startswith("data:image/webp;base64,") for each in page.fetched)
 
 
 def test_another_catalogue_is_judged_by_who_did_not_see_its_pictures(run, shop, audited, tmp_path):

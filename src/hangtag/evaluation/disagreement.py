@@ -44,8 +44,9 @@ class Judgement:
     """What a model makes of one row.
 
     Args:
-        written: its own reading, with the probabilities of the tag's values behind what it wrote.
-        given: the reading as if it had written the tag.
+        written: its own reading, with the probabilities of the tag's values behind what it wrote; its numbers stand
+            on all that is likely before them.
+        given: the reading as if it had written the tag; its numbers stand on the tag's own words alone.
     """
 
     truth: Mapping[str, Value]

@@ -36,7 +36,7 @@ from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
-from hangtag.prediction.given import given_answers
+from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.readings import Judge
 from hangtag.progress import Progress
@@ -127,7 +127,8 @@ class Tagger:
     ) -> list[Reading]:
         """Readings as if the model had written an answer of these values for each picture.
 
-        Confidence is the probability of a given value behind the given ones before it, whatever it is.
+        Confidence is the probability of a given value behind the given ones before it, whatever it is; numbers, too,
+        stand on the given values alone.
 
         Raises:
             ImageError: a picture cannot be read.
@@ -138,7 +139,7 @@ class Tagger:
         for batch in self._batches(images):
             texts = [template.write(each) for each in values[len(found) : len(found) + len(batch)]]
             ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
-            found += judge.readings(given_answers(self.model, self._inputs(_readable(batch)), ids), texts)
+            found += given_readings(judge, *given_answers(self.model, self._inputs(_readable(batch)), ids), texts)
             if progress:
                 progress(len(found), len(images))
         return found

@@ -13,7 +13,7 @@ from rich.text import Text
 from hangtag.answer import Kind, Value
 from hangtag.catalogue.store import csv_text
 from hangtag.evaluation.disagreement import EVERYTHING
-from hangtag.report.gallery import shown
+from hangtag.report.gallery import show
 from hangtag.report.templates import fill
 from hangtag.report.thumbnails import Album
 from hangtag.report.words import counted
@@ -51,11 +51,11 @@ class Finding:
 
     def tag(self, name: str) -> str:
         """A field as the tag has it."""
-        return shown(self.truth[name])
+        return show(self.truth[name])
 
     def read(self, name: str) -> str:
         """A field as the judge reads it."""
-        return "" if self.written is None else shown(self.written[name])
+        return "" if self.written is None else show(self.written[name])
 
     def marked(self, name: str) -> bool:
         """Whether the field is under suspicion."""
@@ -75,7 +75,7 @@ def in_words(kinds: Mapping[str, Kind], found: Finding) -> str:
     name = found.most
     if found.written[name] == found.truth[name]:
         return f"{name}: the same is read, but not for sure"
-    words = f"{name}: the tag says {shown(found.truth[name])}, the model reads {found.read(name)}"
+    words = f"{name}: the tag says {show(found.truth[name])}, the model reads {found.read(name)}"
     return words + (_times(found.truth[name], found.written[name]) if kinds[name] == "number" else "")
 
 
@@ -104,7 +104,7 @@ def findings_csv(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> str:
             "judged by": each.judged_by,
         }
         for name, kind in kinds.items():
-            words = (shown(each.truth[name]), each.read(name))
+            words = (show(each.truth[name]), each.read(name))
             tag, read = words if kind == "number" else map(_plain, words)
             line |= {f"{name} score": f"{each.scores[name]:z.3f}", f"{name} in the tag": tag, f"{name} read": read}
         lines.append([line[column] for column in columns])
@@ -176,7 +176,7 @@ def render_findings(
     ]
     return fill(
         "audit.html.jinja",
-        styles=("page.css", "audit.css"),
+        ("page.css", "audit.css"),
         name=name,
         data=str(folder),
         split=split,
