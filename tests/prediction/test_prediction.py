@@ -7,7 +7,9 @@ from PIL import Image
 import hangtag
 from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import DataError, ImageError, RunError, UsageError
+from hangtag.prediction.numbers import NODES
 from hangtag.prediction.predict import picture_files, records
+from hangtag.prediction.readings import Judge
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,37 @@ def test_a_damaged_model_folder_is_one_clear_error(small_run, tmp_path):
         hangtag.load(tmp_path / "run")
     with pytest.raises(RunError, match="there is no run folder"):
         hangtag.load(Path("absent"))
+
+
+def test_readings_of_a_models_own_answers_are_its_readings(tagger, pictures, monkeypatch):
+    """In one pass behind given words, and token by token behind the model's own, numbers behind these alone."""
+    monkeypatch.setattr(Judge.__init__, "__defaults__", (NODES, 1))
+    template = tagger.recipe.task.template
+    readings = tagger.readings(pictures)
+    own = [(picture, each) for picture, each in zip(pictures, readings, strict=True) if template.read(each.text or "")]
+    assert own
+    given = tagger.readings_of([picture for picture, _ in own], [template.read(each.text) for _, each in own])
+    for (_, wrote), each in zip(own, given, strict=True):
+        if template.write(template.read(wrote.text)) != wrote.text:
+            continue  # the same values in other letters, such as 05 for 5
+        assert each.text == wrote.text
+        assert each.confidence == pytest.approx(wrote.confidence, rel=1e-3)
+        for name, numbers in wrote.numbers.items():
+            assert each.numbers[name].values.tolist() == numbers.values.tolist()
+            assert each.numbers[name].weights == pytest.approx(numbers.weights, abs=1e-4)
+
+
+def test_readings_of_given_values_tell_how_likely_those_are(tagger, pictures):
+    """As the truths of a reading whose answer is unreadable, which are judged as a whole."""
+    template = tagger.recipe.task.template
+    values = [
+        {"title": "Long Red Coat", "category3_code": "COATS", "full_price": 5.0 + n} for n in range(len(pictures))
+    ]
+    kept, tagger.model.generation_config.max_new_tokens = tagger.model.generation_config.max_new_tokens, 2
+    whole = tagger.readings(pictures, truths=values)
+    tagger.model.generation_config.max_new_tokens = kept
+    for each, behind in zip(tagger.readings_of(pictures, values), whole, strict=True):
+        assert behind.text is None
+        assert np.log(each.confidence["title"]) == pytest.approx(behind.truth["title"], abs=1e-3)
+        assert np.log(each.confidence["category3_code"]) == pytest.approx(behind.truth["category3_code"], abs=1e-3)
+        assert set(each.numbers) <= {name for name in template.names if template.fields[name] == "number"}

@@ -134,3 +134,28 @@ def compare(
 
 def _lines(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n") if path.exists() else 0
+
+
+@app.command(
+    epilog="Examples: [bold]hangtag audit runs/demo[/bold], "
+    "[bold]hangtag audit runs/shop --data data/new-season --out audits/new-season[/bold]"
+)
+def audit(
+    run: RunFolder,
+    data: Annotated[Path | None, typer.Option(help="A catalogue; the run's own if not given.")] = None,
+    split: Annotated[str, typer.Option(help="all, train, validation or test.")] = "all",
+    folds: Annotated[int, typer.Option(help="Models that judge the rows the run was trained on.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Folder for the two files; RUN/audit if not given.")] = None,
+) -> None:
+    """Find rows whose picture and tag disagree, worst first; no row is judged by a model that was trained on it."""
+    Run(run).require_model()  # before the slow imports
+    from hangtag.report.audit import audit as audit_run
+    from hangtag.terminal import hush_transformers, note, say, terminal_stages
+
+    hush_transformers()
+    done = audit_run(run, data, split, folds, out, terminal_stages, note)
+    say(done.table)
+    if done.left_out:
+        say(f"{done.left_out} rows could not be judged, see {done.rejected}")
+    say(f"all rows: {done.csv}")
+    say(f"to go through: {done.page}")

@@ -72,14 +72,14 @@ class Judge:
         return [
             Reading(
                 text,
-                self._confidence(answers.log_probs[row], spans[row]),
+                self.confidence(answers.log_probs[row], spans[row]),
                 {name: found for name in numbers if spans[row] and (found := numbers[name][row]) is not None},
                 judged[row],
             )
             for row, text in enumerate(texts)
         ]
 
-    def _confidence(self, log_probs: Sequence[float], spans: Mapping[str, tuple[int, int]] | None) -> dict[str, float]:
+    def confidence(self, log_probs: Sequence[float], spans: Mapping[str, tuple[int, int]] | None) -> dict[str, float]:
         return {
             name: math.exp(min(math.fsum(log_probs[first : last + 1]), 0.0))
             for name, (first, last) in (spans or {}).items()

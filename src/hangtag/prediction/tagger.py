@@ -36,11 +36,13 @@ from hangtag.files import Run
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
+from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.readings import Judge
 from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe, load_recipe
+from hangtag.recipe.sections import END
 
 Picture = str | Path | Image.Image
 Shown = Picture | Sequence[Picture]
@@ -116,6 +118,28 @@ class Tagger:
             answers, texts = self._answers(self._inputs(_readable(batch)))
             mine = None if truths is None else truths[len(found) : len(found) + len(texts)]
             found += judge.readings(answers, texts, mine)
+            if progress:
+                progress(len(found), len(images))
+        return found
+
+    def readings_of(
+        self, images: Sequence[Shown], values: Sequence[Mapping[str, Value]], progress: Progress | None = None
+    ) -> list[Reading]:
+        """Readings as if the model had written an answer of these values for each picture.
+
+        Confidence is the probability of a given value behind the given ones before it, whatever it is; numbers, too,
+        stand on the given values alone.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        template = self.recipe.task.template
+        judge = Judge(self._pieces, template, sorted(self._ends))
+        found: list[Reading] = []
+        for batch in self._batches(images):
+            texts = [template.write(each) for each in values[len(found) : len(found) + len(batch)]]
+            ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
+            found += given_readings(judge, *given_answers(self.model, self._inputs(_readable(batch)), ids), texts)
             if progress:
                 progress(len(found), len(images))
         return found

@@ -26,14 +26,14 @@ class Rows:
     rejected: Rejected
 
 
-def read_rows(recipe: Recipe) -> Rows:
-    """The rows of the recipe's catalogue.
+def read_rows(recipe: Recipe, catalogue: Catalogue | None = None) -> Rows:
+    """The rows of the recipe's catalogue, or of one that is open already.
 
     Raises:
         TableError: the catalogue is missing, damaged or lacks a column; its train split has no usable row; or the
             validation split has none, though the recipe keeps the best model.
     """
-    catalogue = open_catalogue(recipe.data.path)
+    catalogue = catalogue or open_catalogue(recipe.data.path)
     template, columns = recipe.task.template, recipe.data.pictures
     train, rejected = usable_rows(catalogue, "train", template, columns)
     try:

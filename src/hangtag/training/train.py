@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from hangtag.catalogue.store import Catalogue
 from hangtag.errors import Interrupted
 from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import Examples
@@ -36,7 +37,13 @@ def quiet(line: str) -> None:
     """Tells nobody."""
 
 
-def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = quiet) -> Run:
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    stages: Stages = silent,
+    say: Say = quiet,
+    catalogue: Catalogue | None = None,
+) -> Run:
     """Train as the recipe says and leave a run folder at `out`.
 
     A folder left by an interrupted run of the same recipe is taken up at its newest whole checkpoint; a finished one is
@@ -45,6 +52,7 @@ def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = q
 
     Args:
         stages, say: hear how far the work is, and lines such as what is trained.
+        catalogue: in place of the recipe's, as it is in memory.
 
     Raises:
         TableError, ImageError, DataError: the catalogue is missing or damaged, or rows cannot be trained on.
@@ -57,18 +65,20 @@ def train(recipe: Recipe, out: str | Path, stages: Stages = silent, say: Say = q
     if not processes.main:
         stages, say = silent, quiet
     with processes.of_one_voice(), told(run):
-        _train(recipe, run, processes, stages, say)
+        _train(recipe, run, processes, stages, say, catalogue)
     return run
 
 
-def _train(recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: Say) -> None:
+def _train(
+    recipe: Recipe, run: Run, processes: Processes, stages: Stages, say: Say, catalogue: Catalogue | None
+) -> None:
     """`train`, in this process."""
     begun, finished = processes.told(_state_of(run, recipe, say) if processes.main else (False, False))
     require_libraries(recipe)
     processes.prepare_for(recipe.train)
     if finished:
         return
-    rows = read_rows(recipe)
+    rows = read_rows(recipe, catalogue)
     processor, model = load_base(recipe, rows.train)
     examples, validation, too_long = make_examples(recipe, rows, processor, model.config.max_position_embeddings)
     data = {"train": digest(examples), "validation": digest(validation)}
