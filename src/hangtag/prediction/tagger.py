@@ -6,9 +6,8 @@ within the length limit is no answer: half a price is not a price.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,33 +277,3 @@ def load(run: str | Path, batch_size: int = 64) -> Tagger:
         raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
     on_device = cuda and recipe.train.method != "qlora"  # a quantised base is put there as it is loaded
     return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size)
-
-
-class Untrained:
-    """A run's base model as it was before it was trained, asked the same way: the answers that training started from.
-
-    Args:
-        tagger: the run's. Adapters are switched off while it is asked; beside a fully trained model the base is loaded.
-
-    Raises:
-        RunError: the base cannot be loaded.
-    """
-
-    def __init__(self, tagger: Tagger) -> None:
-        self.tagger = tagger
-        self.off: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-        if isinstance(tagger.model, PeftModel):
-            self.off = tagger.model.disable_adapter
-            return
-        base = tagger.recipe.model.base
-        try:
-            model = AutoModelForImageTextToText.from_pretrained(base, dtype=tagger.model.dtype)
-        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-            raise RunError(f"model.base {base!r} cannot be loaded: {first_line(error)}") from None
-        model.generation_config = tagger.model.generation_config
-        self.tagger = Tagger(model.to(tagger.model.device), tagger.processor, tagger.recipe, tagger.batch_size)
-
-    def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
-        """As `Tagger.answers`."""
-        with self.off():
-            return self.tagger.answers(images, progress)

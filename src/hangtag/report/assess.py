@@ -17,7 +17,8 @@ from hangtag.errors import TableError
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
 from hangtag.files import Run
-from hangtag.prediction.tagger import Tagger, Untrained, load
+from hangtag.prediction.tagger import Tagger, load
+from hangtag.prediction.untrained import Untrained
 from hangtag.progress import Stages, silent
 from hangtag.reading import Error
 from hangtag.report import summary_table, write_report
