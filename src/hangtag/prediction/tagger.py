@@ -144,26 +144,27 @@ class Tagger:
         return found
 
     def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
-        """The mean of the projected vision features of what is shown: float32 [rows, hidden]; zeros for no picture."""
+        """The mean of the projected vision features of the global views shown: float32 [rows, hidden]; zeros for none.
+
+        The view of the whole picture finds nearer neighbours than all crops together do (docs/log.md).
+        """
         base: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         vision, rows = base.model.vision_embed_tokens, []
         for batch in self._batches(images):
             readable = _readable(batch)
             pictures = [each for row in readable for each in row]
-            means = iter(self._picture_means(vision, pictures) if pictures else [])
+            means: Iterator[NDArray[np.float32]] = iter(self._picture_means(vision, pictures) if pictures else ())
             for row in readable:
                 mine = [next(means) for _ in row]
                 rows.append(np.mean(mine, 0) if mine else np.zeros(base.config.hidden_size, np.float32))
         return np.stack(rows)
 
-    def _picture_means(self, vision: Any, pictures: list[Image.Image]) -> list[NDArray[np.float32]]:
-        inputs = self.processor.image_processor(pictures, return_tensors="pt")
+    def _picture_means(self, vision: Any, pictures: list[Image.Image]) -> NDArray[np.float32]:
+        inputs = self.processor.image_processor(pictures, num_crops=1, return_tensors="pt")
         with torch.inference_mode():
-            grids = vision.grids(inputs["image_sizes"])
-            pixels = inputs["pixel_values"].to(self.model.device, self.model.dtype)
-            features = vision(grids, vision.gather_crops(pixels, grids))
-        counts = [vision.num_tokens(*grid) for grid in grids]
-        return [each.float().mean(0).cpu().numpy() for each in features.split(counts)]
+            views_N3SS = inputs["pixel_values"][:, 0].to(self.model.device, self.model.dtype)
+            features_NGD = vision.img_projection(vision.encode_crops(views_N3SS))
+        return np.asarray(features_NGD.float().mean(1).cpu().numpy())
 
     def _batches(self, shown: Sequence[Shown]) -> Iterator[list[list[Image.Image] | ImageError]]:
         """Pictures decoded ahead of the model, batch by batch; what cannot be read comes as its error."""
