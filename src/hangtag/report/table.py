@@ -73,9 +73,12 @@ def _row(field: str, metric: Metric, ways: Mapping[str, Score], limit: float | N
 def summary_table(metrics: Mapping[str, Any]) -> Table:
     """The content of metrics.json as a table for the terminal, the best of each row in bold."""
     table = score_table(metrics)
+    caption = [metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])]
     shown = Table(
         title=Text(f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals"),
-        caption=Text(metrics.get("picture_used", "")),
+        caption=Text(
+            "\n".join([metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])])
+        ),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
@@ -93,6 +96,21 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
         for row in rows:
             shown.add_row(Text(f"  {row.metric.label}"), *(_text(row.cells[name], name) for name in table.columns))
     return shown
+
+
+def _number_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What each number is worth as an estimate, and its intervals, in a sentence."""
+    for name, told in metrics.get("estimates", {}).items():
+        shown = (METRICS[each] for each in ("mae", "median_ape"))
+        scores = told["errors"][told["minimises"]]
+        errors = ", ".join(f"{each.label} {each.show(scores[each.name]['value'])}" for each in shown)
+        line = f"{name} estimated from the model's probabilities: {errors}"
+        interval = metrics.get("intervals", {}).get(name, {})
+        if "coverage" in interval:
+            held, level = READABLE.show(interval["coverage"]["value"]), f"{100 * interval['level']:.0f} %"
+            width = METRICS["mae"].show(interval["median_width"]["value"])
+            line += f"; {level} intervals hold {held} of the true values, median width {width}"
+        yield line + "."
 
 
 def _text(cell: Cell | None, column: str) -> Text:
