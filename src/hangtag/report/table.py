@@ -76,9 +76,7 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     caption = [metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])]
     shown = Table(
         title=Text(f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals"),
-        caption=Text(
-            "\n".join([metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])])
-        ),
+        caption=Text("\n".join(caption)),
         title_justify="left",
         caption_justify="left",
         title_style="bold",
