@@ -32,6 +32,7 @@ from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import ImageError, RunError, first_line
 from hangtag.examples.chat import Chat
 from hangtag.files import Run
+from hangtag.memory.generation import MOST_ROWS, rows_at_once
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
@@ -63,7 +64,7 @@ class Tagger:
     """
 
     def __init__(
-        self, model: PreTrainedModel | PeftModel, processor: Phi3VProcessor, recipe: Recipe, batch_size: int = 64
+        self, model: PreTrainedModel | PeftModel, processor: Phi3VProcessor, recipe: Recipe, batch_size: int = MOST_ROWS
     ) -> None:
         self.model = model.eval()
         self.processor = processor
@@ -253,8 +254,17 @@ def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Imag
     return [each for each in batch if not isinstance(each, ImageError)]
 
 
-def load(run: str | Path, batch_size: int = 64) -> Tagger:
+def _rows_beside(model: torch.nn.Module, recipe: Recipe) -> int:
+    weights = sum(each.numel() * each.element_size() for each in model.parameters())
+    return rows_at_once(recipe, torch.cuda.get_device_properties(0).total_memory - weights)
+
+
+def load(run: str | Path, batch_size: int | None = None) -> Tagger:
     """The tagger of a run folder, on the accelerator where there is one.
+
+    Args:
+        batch_size: rows whose answers are written at once; by default as many as the accelerator has room for, at
+            most 64.
 
     Raises:
         RunError: no run folder, no model in it, or one that cannot be loaded.
@@ -276,5 +286,7 @@ def load(run: str | Path, batch_size: int = 64) -> Tagger:
         processor = AutoProcessor.from_pretrained(folder.model)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
+    if batch_size is None:
+        batch_size = _rows_beside(model, recipe) if cuda else MOST_ROWS
     on_device = cuda and recipe.train.method != "qlora"  # a quantised base is put there as it is loaded
     return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size)

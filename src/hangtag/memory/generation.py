@@ -1,0 +1,29 @@
+"""How many rows' answers can be written at once beside the weights of a model."""
+
+from __future__ import annotations
+
+from hangtag.memory.expected import picture_cost
+from hangtag.memory.sizes import Sizes
+from hangtag.recipe import Recipe
+
+MOST_ROWS = 64
+TEXT_TOKENS = 600
+"""Of question, answer, and the branches that tell a number's distribution."""
+_SHARE = 0.5
+"""Of the room beside the weights; the other half is for what is computed on the way."""
+
+
+def rows_at_once(recipe: Recipe, room: int, bytes_each: int = 2) -> int:
+    """The largest power of two, from 1 to MOST_ROWS, of rows whose keys and values take half of the room.
+
+    Args:
+        room: bytes that the device has beside the weights.
+        bytes_each: of a cached number.
+    """
+    sizes = Sizes.of(recipe)
+    tokens = TEXT_TOKENS + len(recipe.data.pictures) * picture_cost(sizes, recipe.model.num_crops)[0]
+    row = tokens * 2 * sizes.layers * sizes.hidden * bytes_each
+    rows = 1
+    while rows < MOST_ROWS and 2 * rows * row <= _SHARE * room:
+        rows *= 2
+    return rows
