@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from colour_shop import TEMPLATE, ColourReader, write_shop
 
-from hangtag.errors import RunError
+from hangtag.answer import Template
+from hangtag.errors import RunError, TableError
 from hangtag.evaluation import evaluate
 from hangtag.evaluation.asking import AT_ONCE
 from hangtag.evaluation.journal import open_journal
@@ -229,3 +230,10 @@ def test_two_processes_do_not_write_one_journal(tmp_path):
     done.set()
     other.join()
     assert other.exitcode == 0
+
+
+def test_an_evaluation_that_cannot_begin_leaves_nothing(shop, tmp_path):
+    path = tmp_path / "evaluation" / "test" / "asked.jsonl"
+    with pytest.raises(TableError), open_journal(path, {}) as journal:
+        evaluate(Unsure(), shop, "test", Template("{Price}", {"Price": "number"}), journal=journal)
+    assert not path.parent.exists()

@@ -18,9 +18,9 @@ def content(run):
     return [(run / "evaluation/test" / name).read_bytes() for name in FILES]
 
 
-def evaluated(run, tmp_path, code=0, **moment):
+def evaluated(run, tmp_path, code=0, split="test", **moment):
     said = tmp_path / "said"
-    assert Command(forkable(), said, "evaluate", run, **moment).wait() == code, said.read_text()
+    assert Command(forkable(), said, "evaluate", run, "--split", split, **moment).wait() == code, said.read_text()
     return said.read_text()
 
 
@@ -73,3 +73,10 @@ def test_the_untrained_baseline_is_what_the_base_itself_writes(small_catalogue, 
         metrics = json.loads((run.path / "evaluation/test/metrics.json").read_text())
         assert "untrained" not in metrics["baselines"]
         assert any("The untrained base is not among the baselines: model.base" in each for each in metrics["warnings"])
+
+
+def test_an_unknown_split_is_named_before_anything_is_loaded(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    said = evaluated(run, tmp_path, 2, split="tets")
+    assert "no split 'tets'; did you mean 'test'?" in said
+    assert not (run / "evaluation/tets").exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ class Journal:
     def __init__(self, file: IO[bytes] | None = None, known: dict[tuple[str, int], Any] | None = None) -> None:
         self._file = file
         self._known = known or {}
+        self.batches = len(self._known)
 
     def find(self, name: str, place: int) -> Any:
         """What was written down for a batch; None where it was not."""
@@ -31,6 +32,7 @@ class Journal:
     def write(self, name: str, place: int, found: Any) -> None:
         """Write a batch down."""
         self.append([name, place, found])
+        self.batches += 1
 
     def append(self, line: Any) -> None:
         """One line more, flushed to disk."""
@@ -62,8 +64,20 @@ def open_journal(path: Path, asked: Mapping[str, Any]) -> Iterator[Journal]:
         journal = Journal(file, {(name, place): found for name, place, found in lines[1:]})
         if not lines:
             journal.append(asked)
-        yield journal
+        try:
+            yield journal
+        except BaseException:
+            if not journal.batches:
+                _forget(path)
+            raise
         path.unlink()
+
+
+def _forget(path: Path) -> None:
+    """Leave no trace of an evaluation that asked nothing."""
+    path.unlink()
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def _whole_lines(data: bytes) -> tuple[list[Any], int]:

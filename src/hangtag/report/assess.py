@@ -12,8 +12,9 @@ from typing import Any
 from rich.table import Table
 
 from hangtag.catalogue import Catalogue
+from hangtag.catalogue.split import SPLITS
 from hangtag.catalogue.store import open_catalogue
-from hangtag.errors import TableError
+from hangtag.errors import TableError, UsageError, nearest_name
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
 from hangtag.files import Run
@@ -39,9 +40,12 @@ def assess(
         minimise: the error for whose sake a number's estimate is chosen.
 
     Raises:
+        UsageError: an unknown split.
         RunError: no run, or no model in it; another process evaluates the same split.
         DataError: the catalogue, a column or the split is missing.
     """
+    if split not in SPLITS:
+        raise UsageError(f"no split {split!r}{nearest_name(split, SPLITS)}")
     folder = Run(Path(run)).require_model()
     tagger = load(folder.path)
     recipe = tagger.recipe
