@@ -33,7 +33,7 @@ from hangtag.prediction.tagger import Tagger, load
 from hangtag.reading import Distribution
 from hangtag.training.environment import environment
 
-NODES = ((64, 1), (64, 2), (16, 6), (32, 6), (64, 6), (128, 8))
+NODES = ((48, 1), (48, 2), (24, 4), (48, 4), (96, 8))
 SAMPLES = 32
 
 
