@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from hangtag.evaluation.comparison import FEWEST_ROWS, Compared, Evaluated
 from hangtag.files import Run
 from hangtag.recipe import load_recipe
 from hangtag.report.gallery import Card, card, goodness, show
+from hangtag.report.table import plain_table
 from hangtag.report.templates import fill
 from hangtag.report.thumbnails import Album
 
@@ -78,17 +78,9 @@ def _title(each: Compared) -> str:
 def comparison_table(split: str, runs: Sequence[Evaluated], compared: Sequence[Compared]) -> Table:
     """Scores and paired differences for the terminal."""
     rows = len(runs[0].predictions)
-    table = Table(
-        title=Text(f"{rows:,} rows of the {split} split; differences to {runs[0].name}, with 95 % intervals"),
-        caption=Text(verdict(runs, compared)),
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+    table = plain_table(
+        f"{rows:,} rows of the {split} split; differences to {runs[0].name}, with 95 % intervals",
+        verdict(runs, compared),
     )
     table.add_column("", min_width=14, overflow="fold")
     for place, run in enumerate(runs):

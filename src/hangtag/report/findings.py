@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from hangtag.answer import Kind, Value
 from hangtag.catalogue.store import csv_text
 from hangtag.evaluation.disagreement import EVERYTHING
 from hangtag.report.gallery import show
+from hangtag.report.table import plain_table
 from hangtag.report.templates import fill
 from hangtag.report.thumbnails import Album
 from hangtag.report.words import counted
@@ -118,15 +118,7 @@ def _plain(text: str) -> str:
 
 def findings_table(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> Table:
     """The worst rows for the terminal."""
-    table = Table(
-        title=Text(f"the worst of {counted(len(found), 'row')}"),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(f"the worst of {counted(len(found), 'row')}")
     table.add_column("", justify="right")
     table.add_column("score", justify="right")
     table.add_column("row", justify="right")

@@ -70,13 +70,11 @@ def _row(field: str, metric: Metric, ways: Mapping[str, Score], limit: float | N
     return ScoreRow(field, metric, cells)
 
 
-def summary_table(metrics: Mapping[str, Any]) -> Table:
-    """The content of metrics.json as a table for the terminal, the best of each row in bold."""
-    table = score_table(metrics)
-    caption = [metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])]
-    shown = Table(
-        title=Text(f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals"),
-        caption=Text("\n".join(caption)),
+def plain_table(title: str, caption: str = "") -> Table:
+    """A table for the terminal without frame, its title above and its caption below; rows and columns are to come."""
+    return Table(
+        title=Text(title),
+        caption=Text(caption) if caption else None,
         title_justify="left",
         caption_justify="left",
         title_style="bold",
@@ -85,6 +83,15 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
+    )
+
+
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """The content of metrics.json as a table for the terminal, the best of each row in bold."""
+    table = score_table(metrics)
+    caption = [metrics.get("picture_used", ""), *_number_lines(metrics), *metrics.get("warnings", [])]
+    shown = plain_table(
+        f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals", "\n".join(caption)
     )
     shown.add_column("", min_width=14, overflow="fold")
     for name in table.columns:
