@@ -15,7 +15,8 @@ Floats = NDArray[np.float64]
 
 LARGEST = 1e100
 WINDOW = 0.2
-_SMALLEST = 0.01
+SMALLEST = 0.01
+"""The smallest number above zero that an answer can hold; relative errors divide by at least that."""
 _DECIMALS = 2
 _ROUNDING = 1e-9
 
@@ -65,7 +66,7 @@ class Distribution:
         """
         found = {
             "mae": lambda: self._median(self.weights),
-            "mape": lambda: self._median(self.weights / np.maximum(np.abs(self.values), _SMALLEST)),
+            "mape": lambda: self._median(self.weights / np.maximum(np.abs(self.values), SMALLEST)),
             "rmsle": lambda: float(from_signed_log(self.weights @ signed_log(self.values))),
             "smape": lambda: float(self.values[np.argmin(self.expected_smape(self.values))]),
             "within_20": self._fullest_window,

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from hangtag.catalogue import open_catalogue
 from hangtag.errors import DataError, RunError
+from hangtag.evaluation.warnings import about_unseen
 from hangtag.files import read_json, read_jsonl, write_json, write_jsonl
 from hangtag.report import summary_table, write_report
+from hangtag.report.sections.summary import warnings
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> {{ 7 * 7 }}"""
 
@@ -232,3 +234,9 @@ def test_the_best_of_a_row_is_marked_and_the_limit_is_not(run, tmp_path, builder
     write_json(path, metrics)
     row = re.search(r"<tr><th scope=\"row\">mean error.*?</tr>", write_report(bad).read_text(), re.DOTALL)[0]
     assert re.findall(r"<b>([^<]*)</b>", row) == ["0.5"]
+
+
+def test_what_training_never_showed_is_told_once():
+    metrics = {"skipped": 0, "unseen": {"kind": [{"category": "KILT", "rows": 2}]}}
+    metrics["warnings"] = [*about_unseen(metrics), "Few rows."]
+    assert warnings(metrics) == ["Few rows.", "Training never showed 1 value of kind that 2 rows here have: KILT (2)."]

@@ -20,8 +20,8 @@ from hangtag.evaluation.calibration import (
     reliability,
     widened,
 )
-from hangtag.evaluation.metrics import SMALLEST, Floats, field_rows, mean, median, score_field
-from hangtag.reading import ERRORS, Distribution, Error, Reading
+from hangtag.evaluation.metrics import Floats, field_rows, mean, median, score_field
+from hangtag.reading import ERRORS, SMALLEST, Distribution, Error, Reading
 
 LEVEL = 0.9
 LEVELS = (0.5, 0.8, 0.9, 0.95)

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from hangtag.answer import Kind, Value
 from hangtag.evaluation.bootstrap import Column, Score, Statistic, replicates, score
-from hangtag.reading import LARGEST, signed_log
+from hangtag.reading import LARGEST, SMALLEST, signed_log
 
 Form = Literal["percent", "decimal", "amount"]
 Floats = NDArray[np.float64]
 
-SMALLEST = 0.01
 _ROUNDING = 1 + 1e-12  # 21.89 is within 10 % of 19.90, whatever binary fractions say
 _WORD = re.compile(r"[^\W_]+")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hangtag.answer import Template, Value, written
 from hangtag.evaluation.estimates import LEVEL
-from hangtag.evaluation.metrics import SMALLEST
+from hangtag.reading import SMALLEST
 
 FEW_ROWS = 30
 
@@ -40,11 +40,7 @@ def warnings(
     for name in template.names:
         if template.fields[name] == "number":
             found += _about_numbers(name, [float(each[name]) for each in truths])
-    for name, categories in metrics.get("unseen", {}).items():
-        listed = ", ".join(each["category"] for each in categories[:3]) + (", …" if len(categories) > 3 else "")
-        count = sum(each["rows"] for each in categories)
-        held = "1 row has" if count == 1 else f"{count} rows have"
-        found.append(f"{held} a {name} that training never showed ({listed}), which the model can hardly write.")
+    found += about_unseen(metrics)
     for name, told in metrics.get("intervals", {}).items():
         if "coverage" not in told:
             found.append(
@@ -54,6 +50,17 @@ def warnings(
     if "estimates" in metrics and not calibrates:
         reason = "it is the evaluated split itself" if split == "validation" else "it has no usable row"
         found.append(f"Nothing could be calibrated on the validation split, since {reason}: there are no intervals.")
+    return found
+
+
+def about_unseen(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence for each category field with values that training never showed, the first three named."""
+    found = []
+    for name, categories in metrics.get("unseen", {}).items():
+        listed = ", ".join(each["category"] for each in categories[:3]) + (", …" if len(categories) > 3 else "")
+        count = sum(each["rows"] for each in categories)
+        held = "1 row has" if count == 1 else f"{count} rows have"
+        found.append(f"{held} a {name} that training never showed ({listed}), which the model can hardly write.")
     return found
 
 

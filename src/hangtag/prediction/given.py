@@ -86,9 +86,7 @@ def _numbers(
 ) -> list[Distribution | None]:
     """Each row's number behind the words before its first token; None where that token holds other letters too."""
     tree, signs = Tree(answers), list(alphabet.signs.values())
-    places = [first or 0 for first in firsts]
-    tree.before = torch.stack([answers.sees(row, place) for row, place in enumerate(places)])[:, None]
-    tree.first = tree.first + torch.tensor(places)[:, None]
+    tree.stand_behind([first or 0 for first in firsts])
     nothing_grown = torch.zeros(0, dtype=torch.bool)
     prefixes = [
         [] if first is None else [Prefix("", 0.0, _likely(log_probs_BNV[row, first, signs]), nothing_grown, 0)]

@@ -6,7 +6,6 @@ within the length limit is no answer: half a price is not a price.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import ImageError, RunError, first_line
 from hangtag.examples.chat import Chat
 from hangtag.files import Run
+from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS, rows_at_once
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
@@ -169,7 +169,7 @@ class Tagger:
 
     def _batches(self, shown: Sequence[Shown]) -> Iterator[list[list[Image.Image] | ImageError]]:
         """Pictures decoded ahead of the model, batch by batch; what cannot be read comes as its error."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(shown), self.batch_size):
                 yield list(pool.map(_read, shown[start : start + self.batch_size]))
 

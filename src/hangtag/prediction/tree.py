@@ -8,6 +8,8 @@ Shapes: B rows, Q nodes of a level a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,11 @@ class Tree:
         self.lineage = torch.zeros(len(answers.new), 1, 0, dtype=torch.bool)
         self.first = torch.tensor(answers.lengths)[:, None] - 1
         self.before = torch.stack([answers.sees(row, -1) for row in range(len(answers.new))])[:, None]
+
+    def stand_behind(self, places: Sequence[int]) -> None:
+        """Let each row's root be the token before a place of its answer: that is cached, and is not grown again."""
+        self.before = torch.stack([self.answers.sees(row, place) for row, place in enumerate(places)])[:, None]
+        self.first = torch.tensor([sum(each) - 1 for each in zip(self.answers.lengths, places, strict=True)])[:, None]
 
     @property
     def room(self) -> int:

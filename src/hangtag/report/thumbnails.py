@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import ImageError
+from hangtag.machine import cores
 
 SIDE = 160
 SMALLER_SIDES = (144, 128, 112, 96, 80, 64)
@@ -58,7 +58,7 @@ class Album:
         Args:
             side: pixels; by default the largest of SIDE and SMALLER_SIDES at which all are likely to fit.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             side = side or self._side(file_names, threads)
             made = threads.map(lambda name: thumbnail(self.folder / name, side), file_names)
             return [self._kept(each) for each in made]

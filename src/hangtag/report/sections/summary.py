@@ -9,6 +9,7 @@ from typing import Any
 from hangtag.answer import Kind
 from hangtag.catalogue.describing.spread import cut
 from hangtag.evaluation.metrics import METRICS, Metric
+from hangtag.evaluation.warnings import about_unseen
 from hangtag.report.words import counted
 
 KEY_METRIC: dict[Kind, str] = {"text": "exact", "category": "accuracy", "number": "median_ape"}
@@ -79,8 +80,9 @@ def against_baselines(figures: list[KeyFigure], metrics: Mapping[str, Any]) -> s
 
 
 def warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Whole sentences on what a reader should beware of."""
-    found = list(metrics.get("warnings", []))
+    """Whole sentences on what a reader should beware of; the page lists more of what training never showed."""
+    told_below = about_unseen(metrics)
+    found = [each for each in metrics.get("warnings", []) if each not in told_below]
     if metrics["skipped"]:
         reasons = metrics["skipped_reasons"]
         more = "; …" if metrics["skipped"] > len(reasons) else ""
