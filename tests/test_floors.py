@@ -14,7 +14,7 @@ FLOORS = [
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},
-    {"report"},
+    {"report", "serving", "exporting"},
     {"demo"},
     {"cli", "terminal"},
     {"__main__"},

@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `hangtag train` leaves it.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")]
