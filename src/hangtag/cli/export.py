@@ -1,0 +1,62 @@
+"""The command that makes a folder of a run's model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hangtag.cli.app import Out, RunFolder, app
+from hangtag.files import Run, require_new_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hangtag.exporting.comparison import Comparison
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@app.command(
+    epilog="Examples: [bold]hangtag export runs/shop shop-tags[/bold], "
+    "[bold]hangtag export runs/shop shop-adapter --adapter-only[/bold], "
+    "[bold]hangtag export runs/shop shop-tags --push me/shop-tags[/bold]"
+)
+def export(
+    run: RunFolder,
+    out: Out,
+    dtype: Annotated[Dtype, typer.Option(help="Format of the exported weights.")] = "bfloat16",
+    adapter_only: Annotated[bool, typer.Option("--adapter-only", help="The adapter alone, not merged.")] = False,
+    rows: Annotated[int, typer.Option(min=0, help="Test rows to compare on; 0 compares nothing.")] = 16,
+    data: Annotated[Path | None, typer.Option(help="A catalogue; the run's own if not given.")] = None,
+) -> None:
+    """Make a folder that other programs load: merged weights in the published layout, a card, and proof.
+
+    The export is loaded again and compared with the run on real rows; more than rounding explains is an error.
+    """
+    Run(run).require_model()  # before the slow imports
+    require_new_folder(out)
+    from hangtag.exporting.export import export as export_run
+    from hangtag.terminal import hush_transformers, say, terminal_stages
+
+    hush_transformers()
+    done = export_run(run, out, dtype, adapter_only, rows, data, terminal_stages)
+    for compared in done.comparisons:
+        say(comparison_table(compared))
+    if not done.comparisons:
+        say("nothing was compared: whether the export answers as the run is unknown")
+    say(f"exported to {done.path}, {done.size / 1e6:,.1f} MB; try it: hangtag predict {done.path} PICTURE")
+
+
+def comparison_table(compared: Comparison) -> Table:
+    """What was measured beside what is allowed."""
+    from hangtag.report.table import plain_table
+
+    title = "beside the run with its base in four bits" if compared.four_bits else "beside the model it was made from"
+    table = plain_table(title)
+    for name in ("", "measured", "allowed"):
+        table.add_column(name, justify="right" if name else "left")
+    for line in compared.table():
+        table.add_row(*line)
+    return table
