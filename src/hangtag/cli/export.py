@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hangtag.cli.app import Out, RunFolder, app
+from hangtag.errors import UsageError
 from hangtag.files import Run, require_new_folder
 
 if TYPE_CHECKING:
@@ -30,23 +31,35 @@ def export(
     adapter_only: Annotated[bool, typer.Option("--adapter-only", help="The adapter alone, not merged.")] = False,
     rows: Annotated[int, typer.Option(min=0, help="Test rows to compare on; 0 compares nothing.")] = 16,
     data: Annotated[Path | None, typer.Option(help="A catalogue; the run's own if not given.")] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also send it to the Hugging Face Hub, as OWNER/NAME.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private/--public", help="Who sees what --push sends.")] = True,
 ) -> None:
     """Make a folder that other programs load: merged weights in the published layout, a card, and proof.
 
     The export is loaded again and compared with the run on real rows; more than rounding explains is an error.
     """
+    if push and not rows:
+        raise UsageError("--push sends only what was compared; leave --rows 0 out")
     Run(run).require_model()  # before the slow imports
     require_new_folder(out)
     from hangtag.exporting.export import export as export_run
-    from hangtag.terminal import hush_transformers, say, terminal_stages
+    from hangtag.exporting.push import find_target
+    from hangtag.exporting.push import push as push_folder
+    from hangtag.terminal import hush_transformers, note, say, terminal_stages
 
     hush_transformers()
-    done = export_run(run, out, dtype, adapter_only, rows, data, terminal_stages)
+    target = find_target(push, private) if push else None
+    name = target.name if target else None
+    done = export_run(run, out, dtype, adapter_only, rows, data, terminal_stages, name)
     for compared in done.comparisons:
         say(comparison_table(compared))
     if not done.comparisons:
         say("nothing was compared: whether the export answers as the run is unknown")
     say(f"exported to {done.path}, {done.size / 1e6:,.1f} MB; try it: hangtag predict {done.path} PICTURE")
+    if target:
+        say(f"sent to {push_folder(done.path, target, note)}")
 
 
 def comparison_table(compared: Comparison) -> Table:
