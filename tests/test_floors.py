@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "machine", "progress"},
-    {"phi3v", "recipe", "answer", "reading", "cost", "memory"},
+    {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},
@@ -19,9 +19,13 @@ FLOORS = [
     {"cli", "terminal"},
     {"__main__"},
 ]
-# Inside a floor these may be known: recipe checks its template, memory reckons a recipe, examples are made of rows.
+# Inside a floor these may be known: recipe checks its template, memory reckons a recipe, schema and reading hold
+# answers, examples are made of rows.
 NEIGHBOURS = {
     ("recipe", "answer"),
+    ("schema", "answer"),
+    ("reading", "answer"),
+    ("calibration", "reading"),
     ("memory", "recipe"),
     ("memory", "cost"),
     ("examples", "catalogue"),

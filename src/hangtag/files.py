@@ -148,6 +148,10 @@ def lock(file: IO[Any], refusal: str) -> None:
         raise RunError(refusal) from None
 
 
+_ADAPTER = "adapter_config.json"
+_MODEL_FILES = ("config.json", _ADAPTER)
+
+
 @dataclass(frozen=True)
 class Run:
     """Where everything of a run folder lies. Nothing is created by asking."""
@@ -176,7 +180,19 @@ class Run:
 
     @property
     def model(self) -> Path:
-        return self.path / "model"
+        """Of a run its folder `model`; of an exported one the folder itself."""
+        own = self.path / "model"
+        return self.path if not own.exists() and any((self.path / name).is_file() for name in _MODEL_FILES) else own
+
+    @property
+    def schema(self) -> Path:
+        """The JSON Schema of its tags, with the categories that training showed."""
+        return self.path / "schema.json"
+
+    @property
+    def calibration(self) -> Path:
+        """What the last evaluation found out on the validation rows of the run's own catalogue."""
+        return self.path / "calibration.json"
 
     @property
     def report(self) -> Path:
@@ -187,11 +203,11 @@ class Run:
 
     def has_adapter(self) -> bool:
         """Whether the trained model is an adapter on a base that lies elsewhere."""
-        return (self.model / "adapter_config.json").is_file()
+        return (self.model / _ADAPTER).is_file()
 
     def has_model(self) -> bool:
         """Whether training has finished: a model folder is there, and it appears whole."""
-        return (self.model / "config.json").is_file() or self.has_adapter()
+        return any((self.model / name).is_file() for name in _MODEL_FILES)
 
     def require_model(self) -> Run:
         """Return self where a trained model lies in the folder.

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hangtag.answer import Value
+
 Error = Literal["mae", "mape", "rmsle", "smape", "within_20"]
 ERRORS: tuple[Error, ...] = get_args(Error)
 Floats = NDArray[np.float64]
@@ -83,6 +85,11 @@ class Distribution:
         off = np.abs(numbers[:, None] - self.values)
         return np.asarray((2 * off / np.where(total > 0, total, 1)) @ self.weights, np.float64)
 
+    def near(self, number: float) -> float:
+        """The probability that `number` lies within 20 % of the true one, 0..1."""
+        inside = np.abs(number - self.values) <= WINDOW * np.abs(self.values) * (1 + _ROUNDING)
+        return min(float(inside @ self.weights), 1.0)
+
     def _fullest_window(self) -> float:
         centres = np.concatenate([self.values, self.values * (1 - WINDOW), self.values * (1 + WINDOW)])
         room = WINDOW * np.abs(self.values)
@@ -108,6 +115,15 @@ class Reading:
     confidence: dict[str, float] = field(default_factory=dict)
     numbers: dict[str, Distribution] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
+
+    def confidence_in(self, name: str, value: Value) -> float | None:
+        """The probability, 0..1, that a field's written value is right: just these words, or a number within 20 %.
+
+        None where the model tells none.
+        """
+        if isinstance(value, str):
+            return self.confidence.get(name)
+        return self.numbers[name].near(value) if name in self.numbers else None
 
     def dump(self) -> list[Any]:
         """As JSON; `parse` is the way back, to the last bit."""

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
+from hangtag.calibration import Calibrator, widened
 from hangtag.evaluation.calibration import (
-    Calibrator,
     conformal_quantile,
     divisions,
+    fit_calibrator,
     interval_scores,
     kept,
     reliability,
-    widened,
 )
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False) | st.sampled_from([0.0, 1.0, 20.0])
@@ -143,7 +143,7 @@ def told(seed, rows=2000, slope=0.5, intercept=-0.4):
 
 def test_a_calibrator_finds_the_logistic_and_lowers_the_error():
     confidence, right = told(0, 20_000)
-    fitted = Calibrator.fit(confidence, right)
+    fitted = fit_calibrator(confidence, right)
     assert fitted.slope == pytest.approx(0.5, abs=0.05)
     assert fitted.intercept == pytest.approx(-0.4, abs=0.05)
     fresh, fresh_right = told(1, 20_000)
@@ -163,7 +163,7 @@ def test_a_calibrator_is_scikit_learns_logistic_on_platts_targets(rows, seed):
         np.repeat([1, 0], rows),
         sample_weight=np.concatenate([target, 1 - target]),
     )
-    fitted = Calibrator.fit(confidence, right)
+    fitted = fit_calibrator(confidence, right)
     assert (fitted.slope, fitted.intercept) == pytest.approx(
         (theirs.coef_[0, 0], theirs.intercept_[0]), rel=1e-3, abs=1e-3
     )
@@ -172,8 +172,8 @@ def test_a_calibrator_is_scikit_learns_logistic_on_platts_targets(rows, seed):
 def test_where_nothing_can_be_fitted_confidence_stays_as_it_is():
     confidence = np.linspace(0, 1, 30)
     for right in (np.ones(30, bool), np.zeros(30, bool)):
-        assert Calibrator.fit(confidence, right) == Calibrator()
-    assert Calibrator.fit(confidence[:9], np.arange(9) > 4) == Calibrator()
+        assert fit_calibrator(confidence, right) == Calibrator()
+    assert fit_calibrator(confidence[:9], np.arange(9) > 4) == Calibrator()
     np.testing.assert_array_equal(Calibrator()(confidence), confidence)
 
 
@@ -181,20 +181,20 @@ def test_where_nothing_can_be_fitted_confidence_stays_as_it_is():
 @given(answered)
 def test_calibrated_confidence_keeps_the_order_and_the_range(rows):
     confidence, right = np.array([each for each, _ in rows]), np.array([each for _, each in rows])
-    calibrated = Calibrator.fit(confidence, right)(confidence)
+    calibrated = fit_calibrator(confidence, right)(confidence)
     assert ((calibrated >= 0) & (calibrated <= 1)).all()
     assert (np.diff(calibrated[np.argsort(confidence, kind="stable")]) >= 0).all()
 
 
 def test_perfectly_parted_and_reversed_confidences():
     confidence = np.linspace(0.02, 0.98, 40)
-    parted = Calibrator.fit(confidence, confidence > 0.5)
+    parted = fit_calibrator(confidence, confidence > 0.5)
     assert np.isfinite([parted.slope, parted.intercept]).all()
     assert parted(np.array([0.02]))[0] < 0.1 < 0.9 < parted(np.array([0.98]))[0]
-    turned = Calibrator.fit(confidence, confidence < 0.5)
+    turned = fit_calibrator(confidence, confidence < 0.5)
     assert turned.slope == 0
     np.testing.assert_allclose(turned(confidence), 0.5)
-    flat = Calibrator.fit(np.full(40, 0.9), np.arange(40) < 10)
+    flat = fit_calibrator(np.full(40, 0.9), np.arange(40) < 10)
     assert flat(np.array([0.9]))[0] == pytest.approx(0.25, abs=0.03)
 
 

@@ -8,22 +8,21 @@ Platt's logistic (1999). Both are fitted on rows that the model was not trained 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hangtag.calibration import Calibrator, logit, sigmoid, widened
 from hangtag.evaluation.bootstrap import score
 from hangtag.evaluation.metrics import Floats, mean
-from hangtag.reading import from_signed_log, signed_log
+from hangtag.reading import signed_log
 
 Bools = NDArray[np.bool_]
 
 BINS = 10
 SHARES = tuple(share / 10 for share in range(1, 11))
 FEWEST_ROWS = 10
-_LEAST = 1e-9
 _STEPS = 100
 
 
@@ -53,16 +52,6 @@ def interval_scores(low: Floats, high: Floats, truth: Floats) -> Floats:
     """
     inside = signed_log(truth)
     return np.maximum(signed_log(low) - inside, inside - signed_log(high))
-
-
-def widened(low: Floats, high: Floats, correction: float | Floats) -> tuple[Floats, Floats]:
-    """The intervals moved outwards by `correction` in signed logarithm (inwards where it is negative).
-
-    Ends that would pass each other meet in the middle. An infinite correction gives infinite ends.
-    """
-    first, last = signed_log(low) - correction, signed_log(high) + correction
-    middle = (signed_log(low) + signed_log(high)) / 2
-    return from_signed_log(np.minimum(first, middle)), from_signed_log(np.maximum(last, middle))
 
 
 def divisions(
@@ -110,53 +99,25 @@ def divisions(
     return {"count": count, "rows": rows, "coverage": coverage, "median_width": width}
 
 
-@dataclass(frozen=True)
-class Calibrator:
-    """Raw confidence to calibrated: sigmoid(slope logit(raw) + intercept). As it stands, the identity.
+def fit_calibrator(confidence: Floats, right: Bools) -> Calibrator:
+    """The logistic with the least log loss against Platt's smoothed outcomes.
 
-    `rows` is how many rows it was fitted on. `dataclasses.asdict` gives its parameters for a JSON file,
-    `Calibrator(**parameters)` takes them.
+    The smoothed outcomes ((n+ + 1) / (n+ + 2) and 1 / (n- + 2)) keep the slope finite where confidence parts
+    right from wrong perfectly. A slope below zero would turn the order round: it is then 0, and every confidence
+    the share of right rows. The identity where there are fewer than FEWEST_ROWS rows or one outcome only.
+
+    Args:
+        confidence: [n] in 0..1.
+        right: [n].
     """
-
-    slope: float = 1.0
-    intercept: float = 0.0
-    rows: int = 0
-
-    @classmethod
-    def fit(cls, confidence: Floats, right: Bools) -> Calibrator:
-        """The logistic with the least log loss against Platt's smoothed outcomes.
-
-        The smoothed outcomes ((n+ + 1) / (n+ + 2) and 1 / (n- + 2)) keep the slope finite where confidence parts
-        right from wrong perfectly. A slope below zero would turn the order round: it is then 0, and every confidence
-        the share of right rows. The identity where there are fewer than FEWEST_ROWS rows or one outcome only.
-
-        Args:
-            confidence: [n] in 0..1.
-            right: [n].
-        """
-        rows, hits = len(right), int(right.sum())
-        if rows < FEWEST_ROWS or hits in (0, rows):
-            return cls()
-        target = np.where(right, (hits + 1) / (hits + 2), 1 / (rows - hits + 2))
-        slope, intercept = _logistic(_logit(confidence), target)
-        if slope < 0:
-            slope, intercept = 0.0, float(_logit(target.mean(keepdims=True))[0])
-        return cls(slope, intercept, rows)
-
-    def __call__(self, confidence: Floats) -> Floats:
-        """Calibrated confidences [n] in 0..1, in the order of the raw ones."""
-        if not self.rows:
-            return np.asarray(confidence, float)
-        return _sigmoid(self.slope * _logit(confidence) + self.intercept)
-
-
-def _logit(share: Floats) -> Floats:
-    inside = np.clip(np.asarray(share, float), _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def _sigmoid(values: Floats) -> Floats:
-    return np.asarray((1 + np.tanh(values / 2)) / 2)
+    rows, hits = len(right), int(right.sum())
+    if rows < FEWEST_ROWS or hits in (0, rows):
+        return Calibrator()
+    target = np.where(right, (hits + 1) / (hits + 2), 1 / (rows - hits + 2))
+    slope, intercept = _logistic(logit(confidence), target)
+    if slope < 0:
+        slope, intercept = 0.0, float(logit(target.mean(keepdims=True))[0])
+    return Calibrator(slope, intercept, rows)
 
 
 def _logistic(feature: Floats, target: Floats) -> tuple[float, float]:
@@ -170,7 +131,7 @@ def _logistic(feature: Floats, target: Floats) -> tuple[float, float]:
 
     weights = np.zeros(2)
     for _ in range(_STEPS):
-        share = _sigmoid(design @ weights)
+        share = sigmoid(design @ weights)
         gradient = design.T @ (share - target)
         curvature = (design.T * (share * (1 - share))) @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)

@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from hangtag.answer import Template, Value
+from hangtag.answer import Kind, Template, Value
+from hangtag.calibration import LEVEL, Calibration, Calibrator, own_interval, widened
 from hangtag.evaluation.bootstrap import Column, score
 from hangtag.evaluation.calibration import (
-    Calibrator,
     conformal_quantile,
     divisions,
+    fit_calibrator,
     interval_scores,
     kept,
     reliability,
-    widened,
 )
-from hangtag.evaluation.metrics import Floats, field_rows, mean, median, score_field
+from hangtag.evaluation.metrics import Floats, field_rows, is_right, mean, median, score_field
 from hangtag.reading import ERRORS, SMALLEST, Distribution, Error, Reading
 
-LEVEL = 0.9
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 Values = dict[str, Value]
@@ -46,10 +45,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Found:
-    """One field's part of metrics.json by section, and its value for each row of predictions.jsonl."""
+    """One field's part of metrics.json by section, its value for each row of predictions.jsonl, and what is kept."""
 
     sections: dict[str, Any]
     rows: list[Any]
+    kept: Any = None
 
 
 def number_found(name: str, tested: Read, validated: Read | None, constant: Value, minimise: Error, seed: int) -> Found:
@@ -75,17 +75,18 @@ def number_found(name: str, tested: Read, validated: Read | None, constant: Valu
         "covered": float(np.mean([each.covered for each in there])),
         "errors": {"greedy": errors(greedy)} | {error: errors(values) for error, values in estimates.items()},
     }
-    sections: dict[str, Any] = {"estimates": told}
+    correction, sections = math.inf, {"estimates": told}
     low: list[float | None] = [None] * len(found)
     high = list(low)
     if validated and (intervals := _Intervals(name, tested, validated)).rows:
         low, high = intervals.of_rows(LEVEL)
         sections["intervals"] = intervals.told(estimates[minimise], seed)
+        correction = intervals.correction(LEVEL)
     rows = [
         None if estimate is None else {"estimate": estimate, "low": first, "high": last}
         for estimate, first, last in zip(estimates[minimise], low, high, strict=True)
     ]
-    return Found(sections, rows)
+    return Found(sections, rows, correction if math.isfinite(correction) else None)
 
 
 class _Intervals:
@@ -141,22 +142,19 @@ class _Intervals:
         return told | ({"divisions": divided} if divided else {})
 
 
-def own_interval(found: Sequence[Distribution], level: float) -> tuple[Floats, Floats]:
-    """The middle `level` of each distribution, before any correction: [n], [n]."""
-    ends = [[each.quantile((1 - level) / 2), each.quantile((1 + level) / 2)] for each in found]
-    low, high = np.array(ends, float).reshape(-1, 2).T
-    return low, high
+def confidence_found(name: str, kind: Kind, tested: Read, validated: Read | None, seed: int) -> Found:
+    """A field's "confidence"; a row's value is its calibrated confidence, None where the row has none.
 
-
-def confidence_found(name: str, tested: Read, validated: Read | None, seed: int) -> Found:
-    """A text or category field's "confidence"; a row's value is its calibrated confidence, None where unreadable."""
-    if not any(name in each.confidence for each in tested.readings):
-        return Found({}, [None] * len(tested.truths))
-    calibrator = Calibrator()
-    if validated:
-        raw, right = _confidence(name, validated)
-        calibrator = Calibrator.fit(raw[raw >= 0], right[raw >= 0])
-    raw, right = _confidence(name, tested)
+    A text or category is right where it is the true one, a number where it lies within 20 % of the true one.
+    """
+    if validated is None:
+        calibrator = Calibrator()
+    else:
+        raw, right = _confidence(name, kind, validated)
+        calibrator = fit_calibrator(raw[raw >= 0], right[raw >= 0])
+    raw, right = _confidence(name, kind, tested)
+    if not (raw >= 0).any():
+        return Found({}, [None] * len(tested.truths), calibrator)
     stated = np.where(raw >= 0, calibrator(np.maximum(raw, 0)), 0.0)
     told = {
         "calibration_rows": calibrator.rows,
@@ -164,14 +162,18 @@ def confidence_found(name: str, tested: Read, validated: Read | None, seed: int)
         "kept": kept(stated, right, seed),
     }
     rows = [float(each) if there else None for each, there in zip(stated, raw >= 0, strict=True)]
-    return Found({"confidence": told}, rows)
+    return Found({"confidence": told}, rows, calibrator)
 
 
-def _confidence(name: str, read: Read) -> tuple[Floats, Column]:
-    """The raw confidence of each row, -1 where it is unreadable, and whether it is right."""
-    raw = np.array([each.confidence.get(name, -1.0) for each in read.readings])
+def _confidence(name: str, kind: Kind, read: Read) -> tuple[Floats, Column]:
+    """The raw confidence of each row, -1 where it has none, and whether it is right."""
+    told = [
+        None if answer is None else reading.confidence_in(name, answer[name])
+        for answer, reading in zip(read.answers, read.readings, strict=True)
+    ]
+    raw = np.array([-1.0 if each is None else each for each in told])
     right = [
-        answer is not None and answer[name] == truth[name]
+        answer is not None and is_right(kind, answer[name], truth[name])
         for answer, truth in zip(read.answers, read.truths, strict=True)
     ]
     return raw, np.array(right, bool)
@@ -184,21 +186,27 @@ def found_fields(
     constant: Values,
     minimise: Error,
     seed: int,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The sections "estimates", "intervals" and "confidence" of metrics.json, and what each prediction gets of them."""
+) -> tuple[dict[str, Any], list[dict[str, Any]], Calibration | None]:
+    """What the model's own probabilities are worth.
+
+    Returns:
+        the sections "estimates", "intervals" and "confidence" of metrics.json; what each prediction gets of them; and
+        what the validation rows taught, None without them.
+    """
     sections: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = [{} for _ in tested.truths]
+    rows: list[dict[str, Any]] = [{"confidence": None, "numbers": None} for _ in tested.truths]
+    corrections, calibrators = {}, {}
     for name, kind in template.fields.items():
+        parts = {"confidence": confidence_found(name, kind, tested, validated, seed)}
+        calibrators[name] = parts["confidence"].kept
         if kind == "number":
-            found, part = number_found(name, tested, validated, constant[name], minimise, seed), "numbers"
-        else:
-            found, part = confidence_found(name, tested, validated, seed), "confidence"
-        for section, told in found.sections.items():
-            sections.setdefault(section, {})[name] = told
-        for row, value in zip(rows, found.rows, strict=True):
-            if value is not None:
-                row.setdefault(part, {})[name] = value
-    for row in rows:
-        for part in ("confidence", "numbers"):
-            row.setdefault(part, None)
-    return sections, rows
+            parts["numbers"] = number_found(name, tested, validated, constant[name], minimise, seed)
+            corrections[name] = parts["numbers"].kept
+        for part, found in parts.items():
+            for section, told in found.sections.items():
+                sections.setdefault(section, {})[name] = told
+            for row, value in zip(rows, found.rows, strict=True):
+                if value is not None:
+                    row[part] = {**(row[part] or {}), name: value}
+    learned = Calibration(len(validated.truths), minimise, corrections, calibrators) if validated else None
+    return sections, rows, learned

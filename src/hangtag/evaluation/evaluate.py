@@ -69,7 +69,8 @@ def evaluate(
 
     Returns:
         metrics, the content of metrics.json; and predictions, a dict per row with file_name, truth, raw (the text,
-        or None), answer (its fields, or None), readable, confidence and numbers.
+        or None), answer (its fields, or None), readable, confidence and numbers. What the validation rows taught is
+        metrics["calibration"].
 
     Raises:
         TableError: the catalogue lacks a field of the template.
@@ -112,7 +113,7 @@ def evaluate(
             without = f"The untrained base is not among the baselines: {error}."
 
     columns = {name: _columns(template, rows.truths, each, constant) for name, each in answers.items()}
-    sections, more = found_fields(template, tested, validated, constant, minimise, seed)
+    sections, more, learned = found_fields(template, tested, validated, constant, minimise, seed)
     predictions = [
         {"file_name": file, "truth": truth, "raw": reading.text, "answer": answer, "readable": answer is not None}
         | found
@@ -133,6 +134,7 @@ def evaluate(
         **told,
         "picture_used": picture_use(template.fields, columns["true"], columns.get("shuffled"), seed),
         **sections,
+        "calibration": learned.dump() if learned else None,
         **_parts(template, rows.truths, tested.answers, columns["true"], training, seed),
         "unreadable": [
             {"file_name": each["file_name"], "raw": each["raw"]} for each in predictions if not each["readable"]

@@ -238,6 +238,13 @@ def field_rows(
     return text_rows(texts, written) if kind == "text" else category_rows(texts, written)
 
 
+def is_right(kind: Kind, answer: Value, truth: Value) -> bool:
+    """Whether an answer is the true one, a number within 20 % of it."""
+    if kind == "number":
+        return bool(number_rows(np.array([truth], float), np.array([answer], float))["within_20"][0])
+    return answer == truth
+
+
 def score_field(kind: Kind, rows: dict[str, Column], seed: int) -> dict[str, Score]:
     """Every metric of a kind from the columns of `field_rows`, each with its interval."""
     return {metric.name: metric.score(rows, seed) for metric in METRICS.values() if metric.kind == kind}

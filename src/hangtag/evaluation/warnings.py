@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hangtag.answer import Template, Value, written
-from hangtag.evaluation.estimates import LEVEL
+from hangtag.calibration import LEVEL
 from hangtag.reading import SMALLEST
 
 FEW_ROWS = 30

@@ -17,8 +17,9 @@ from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import TableError, UsageError, nearest_name
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
-from hangtag.files import Run
-from hangtag.prediction.tagger import Tagger, load
+from hangtag.files import Run, write_json
+from hangtag.prediction.loading import load
+from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.untrained import Untrained
 from hangtag.progress import Stages, silent
 from hangtag.reading import Error
@@ -33,7 +34,8 @@ def assess(
 ) -> tuple[Table, Path]:
     """Generate answers for a split, score them, write metrics and report; return the table and the report's path.
 
-    What an interrupted evaluation of the same model and rows had asked already is not asked again.
+    What the validation rows of the run's own catalogue taught is kept in calibration.json. What an interrupted
+    evaluation of the same model and rows had asked already is not asked again.
 
     Args:
         data: a catalogue other than the run's own.
@@ -62,6 +64,8 @@ def assess(
             recipe.data.pictures, journal, _untrained(tagger), minimise,
         )  # fmt: skip
         write_evaluation(folder.path, split, metrics, predictions)
+        if metrics["calibration"] and data is None:
+            write_json(folder.calibration, metrics["calibration"])
     return summary_table(metrics), write_report(folder.path, split, catalogue)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hangtag.catalogue.store import REJECTED_COLUMNS, csv_text
@@ -23,6 +23,7 @@ from hangtag.files import (
     write_whole,
 )
 from hangtag.recipe import Recipe, check_recipe
+from hangtag.schema import tag_schema
 from hangtag.training.checkpoints import remove_partial
 from hangtag.training.data import Rejected
 from hangtag.training.environment import environment
@@ -62,16 +63,20 @@ def check_output(run: Run, recipe: Recipe, say: Callable[[str], None]) -> bool:
     return True
 
 
-def begin(run: Run, recipe: Recipe, rejected: Rejected, data: dict[str, Any]) -> None:
-    """Make the run folder whole: recipe, environment and rejected rows appear together.
+def begin(
+    run: Run, recipe: Recipe, rejected: Rejected, data: dict[str, Any], categories: Mapping[str, Sequence[str]]
+) -> None:
+    """Make the run folder whole: recipe, schema, environment and rejected rows appear together.
 
     Args:
+        categories: the values of each category field that are trained on.
         data: what is trained on (`digest`), kept in environment.json.
     """
     remove_leftovers(run.path)
     with whole_folder(run.path) as folder:
         new = Run(folder)
         write_whole(new.recipe, recipe.dump())
+        write_json(new.schema, tag_schema(recipe.task.template, categories))
         write_json(new.environment, environment() | {"data": data})
         write_whole(new.rejected, csv_text(REJECTED_COLUMNS, rejected))
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from hangtag.answer import known_categories
 from hangtag.catalogue.store import Catalogue
 from hangtag.errors import Interrupted
 from hangtag.examples.augmentation import Augmentation
@@ -83,7 +84,8 @@ def _train(
     examples, validation, too_long = make_examples(recipe, rows, processor, model.config.max_position_embeddings)
     data = {"train": digest(examples), "validation": digest(validation)}
     if processes.main and not begun:
-        begin(run, recipe, rows.rejected + too_long, data)
+        known = known_categories(recipe.task.template, [row.values for row in rows.train])
+        begin(run, recipe, rows.rejected + too_long, data, known)
     processes.wait()
     processes.require_shared(run)
     check_unchanged(run, data, say)
