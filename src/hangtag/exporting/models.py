@@ -22,6 +22,8 @@ from hangtag.recipe.sections import END
 
 Model: TypeAlias = PreTrainedModel | PeftModel
 ADAPTER_CONFIG = "adapter_config.json"
+BOUNDARY = 64
+"""Bytes; where torch's own tensors begin in a CPU's memory."""
 
 
 @contextmanager
@@ -125,9 +127,18 @@ def stops(model: PreTrainedModel, processor: Phi3VProcessor) -> list[int]:
 
 
 def on_device(model: Model, quantised: bool) -> Model:
-    """The model on the accelerator, if there is one, ready to be asked; a quantised base is there already."""
+    """The model on the accelerator, if there is one, ready to be asked; a quantised base is there already.
+
+    On a CPU its weights lie where their file put them; products of numbers that lie otherwise in memory differ in
+    their last bits, so those off the boundary that torch itself keeps are moved to it.
+    """
     model = model.eval()
-    return model.to("cuda") if torch.cuda.is_available() and not quantised else model
+    if torch.cuda.is_available() and not quantised:
+        return model.to("cuda")
+    for each in model.parameters():
+        if each.data_ptr() % BOUNDARY:
+            each.data = each.data.clone()
+    return model
 
 
 def name_of(dtype: torch.dtype) -> str:
