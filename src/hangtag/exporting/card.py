@@ -12,6 +12,7 @@ import jinja2
 from huggingface_hub import ModelCardData
 
 from hangtag.catalogue.store import Catalogue
+from hangtag.errors import first_names
 from hangtag.examples.chat import Chat
 from hangtag.exporting.comparison import Comparison
 from hangtag.exporting.front_matter import front_matter
@@ -20,9 +21,19 @@ from hangtag.exporting.models import name_of
 from hangtag.exporting.scores import number_lines, score_rows
 from hangtag.files import Run, read_json, read_jsonl, write_whole
 from hangtag.recipe import Recipe
+from hangtag.schema import known_of
 from hangtag.training.environment import environment
 
 INVENTED = "hangtag synth"
+MOST_NAMES = 40
+COLUMNS = {
+    "limit": "the best that any reader of the pictures could reach",
+    "constant": "the training split's median, most frequent category and most frequent text",
+    "nearest": "the most similar training pictures",
+    "untrained": "the base before it was trained",
+    "shuffled": "the model shown another row's picture",
+    "blank": "the model shown a grey picture",
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,11 @@ class Facts:
     @cached_property
     def made_with(self) -> dict[str, Any]:
         return read_json(self.run.environment) if self.run.environment.is_file() else {}
+
+    @cached_property
+    def known(self) -> dict[str, list[str]]:
+        """The categories that training showed, where the run kept them."""
+        return known_of(read_json(self.run.schema), self.recipe.task.template) if self.run.schema.is_file() else {}
 
     @property
     def base(self) -> str:
@@ -102,6 +118,7 @@ def _fields(facts: Facts) -> dict[str, Any]:
         "scores_of": metrics
         and f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals"
         + (", by the model with its base in four bits:" if _of_four_bits(facts) else ":"),
+        "columns": Markdown(" ".join(_columns(metrics))) if metrics else "",
         "number_lines": list(number_lines(metrics)) if metrics else [],
         "limits": list(_limits(facts)),
         "checked": _checked(facts),
@@ -186,11 +203,21 @@ def _training(facts: Facts) -> Markdown:
     return Markdown("\n".join(f"- {plain(name)}: {plain(value)}" for name, value in lines) + whole)
 
 
+def _columns(metrics: dict[str, Any]) -> Iterator[str]:
+    """What stands in the columns of the scores' table, beside the model."""
+    there = {"limit": metrics.get("limit"), **metrics.get("baselines", {}), **metrics.get("controls", {})}
+    for name, meaning in COLUMNS.items():
+        if there.get(name):
+            yield f"*{name}*: {meaning}."
+    if metrics.get("controls"):
+        yield "A model that scores as well on another's picture or none does not look at it."
+
+
 def _limits(facts: Facts) -> Iterator[str]:
     if _of_four_bits(facts):
         yield (
-            "The adapter was trained, and the scores above were measured, on the base in 4 bits; here it is merged "
-            "into the base as published, so answers can differ from those that were scored (see below)."
+            "The adapter was trained, and whatever was scored and calibrated was so, on the base in 4 bits; here it is "
+            "merged into the base as published, so answers can differ from those that were scored (see below)."
         )
     if facts.source == INVENTED:
         yield "It learned from invented, drawn products alone: of real photos it knows nothing."
@@ -199,7 +226,9 @@ def _limits(facts: Facts) -> Iterator[str]:
         yield facts.metrics["picture_used"]
     kinds = facts.recipe.task.fields
     for name in [name for name, kind in kinds.items() if kind == "category"]:
-        yield f"{name}: a category that training never showed is not written, or only by accident."
+        known = facts.known.get(name, [])
+        listed = f" It knows {len(known)}: {first_names(known, MOST_NAMES)}." if known else ""
+        yield f"{name}: a category that training never showed is not written, or only by accident.{listed}"
     for name in [name for name, kind in kinds.items() if kind == "number"]:
         yield f"{name}: learned from the catalogue as it was; it does not follow the market, and knows no currency."
     yield "Pictures that show no product of this kind get a tag all the same."
@@ -237,4 +266,4 @@ def _named(packages: dict[str, Any]) -> str:
 
 
 def _of_four_bits(facts: Facts) -> bool:
-    return facts.recipe.train.method == "qlora" and not facts.adapter_only
+    return facts.recipe.train.method == "qlora" and facts.run.has_adapter() and not facts.adapter_only

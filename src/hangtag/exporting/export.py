@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from hangtag.catalogue.store import Catalogue, open_catalogue
-from hangtag.errors import TableError, UsageError
+from hangtag.errors import RunError, TableError, UsageError, first_line
 from hangtag.examples.chat import Chat
 from hangtag.examples.rows import UsableRow, usable_rows
 from hangtag.exporting import models
@@ -182,8 +183,13 @@ def _write_model(plan: Plan, folder: Path) -> None:
         models.copy_adapter(plan.run, plan.recipe, folder)
     else:
         model, processor = models.merged(plan.run, plan.recipe, plan.dtype)
-        model.save_pretrained(folder, max_shard_size=SHARD)
         assert model.generation_config is not None
+        try:
+            model.save_pretrained(folder, max_shard_size=SHARD)
+        except SafetensorError as error:
+            raise RunError(
+                f"the weights cannot be written: {first_line(error)}; make room, or take another OUT"
+            ) from None
         model.generation_config.save_pretrained(folder)
         processor.save_pretrained(folder)
         del model
@@ -219,8 +225,8 @@ def _write_rest(plan: Plan, folder: Path, compared: Sequence[Comparison], title:
     run = plan.run
     beside = {
         "recipe.toml": run.recipe,
-        "schema.json": run.path / "schema.json",
-        "calibration.json": run.path / "calibration.json",
+        "schema.json": run.schema,
+        "calibration.json": run.calibration,
         "metrics.json": run.evaluation(SPLIT) / "metrics.json",
     }
     for name, source in beside.items():

@@ -84,7 +84,7 @@ def _told(what_then: str) -> Iterator[None]:
     except LocalTokenNotFoundError:
         raise HangtagError(f"there is no login for the Hub: run `hf auth login` first; {what_then}") from None
     except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
-        cause = error.__cause__ or error
+        cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
         response = cause.response if isinstance(cause, HfHubHTTPError) else None
         if response is not None and response.status_code in REFUSED:
             why = "refuses your login: run `hf auth login` with a token that may write"
