@@ -3,7 +3,6 @@
 import pytest
 from conftest import TINY
 
-from hangtag.files import Run
 from hangtag.recipe import load_recipe
 from hangtag.training.train import train
 
@@ -26,9 +25,3 @@ def lora_run(small_catalogue, small_run):
 @pytest.fixture(scope="session")
 def qlora_run(small_catalogue, small_run):
     return adapted("qlora", small_catalogue, small_run / "model", small_run.with_name("qlora"))
-
-
-@pytest.fixture(scope="session")
-def full_run(small_run):
-    """The small run, whose evaluation other tests may not yet have made."""
-    return Run(small_run)

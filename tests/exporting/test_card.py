@@ -116,6 +116,7 @@ def hostile_facts(run, catalogue, tmp_path):
     settings["task"]["answer"] = f"# Buy ``` {{title}} <script> {{category3_code}} $ {{{name}}}"
     settings["task"]["fields"] = {"title": "text", "category3_code": "category", name: "number"}
     settings["task"]["prompt"] = HOSTILE
+    settings["task"]["chat"] = "<|system|>\n# Be | kind```<|end|>\n" + settings["task"]["chat"]
     schema = read_json(copy / "schema.json")
     schema["properties"]["category3_code"]["enum"][0] = HOSTILE
     schema["properties"][name] = schema["properties"].pop("full_price")

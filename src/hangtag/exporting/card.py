@@ -21,6 +21,7 @@ from hangtag.exporting.models import name_of
 from hangtag.exporting.scores import number_lines, score_rows
 from hangtag.files import Run, read_json, read_jsonl, write_whole
 from hangtag.recipe import Recipe
+from hangtag.recipe.sections import PUBLISHED_CHAT
 from hangtag.schema import known_of
 from hangtag.training.environment import environment
 
@@ -200,6 +201,11 @@ def _training(facts: Facts) -> Markdown:
         ("seed", f"{train.seed}"),
     ]
     whole = Markdown("\n\n`recipe.toml` beside this card has every setting.")
+    if recipe.task.chat != PUBLISHED_CHAT:
+        whole = Markdown(
+            f"{whole} What stands around picture and question is this model's own ({code(recipe.task.chat)}); the chat "
+            "template in this folder is the published one and does not fit it: use the prompt above as it is."
+        )
     return Markdown("\n".join(f"- {plain(name)}: {plain(value)}" for name, value in lines) + whole)
 
 

@@ -148,7 +148,8 @@ def name_of(dtype: torch.dtype) -> str:
 
 def longest(run: Run) -> int:
     """Most tokens the run writes for an answer."""
-    return int(GenerationConfig.from_pretrained(run.model).max_new_tokens or 0)
+    with told(run.model, "train the run again"):
+        return int(GenerationConfig.from_pretrained(run.model).max_new_tokens or 0)
 
 
 def copy_adapter(run: Run, recipe: Recipe, folder: Path) -> None:
