@@ -53,9 +53,9 @@ def export(
     target = find_target(push, private) if push else None
     name = target.name if target else None
     done = export_run(run, out, dtype, adapter_only, rows, data, terminal_stages, name)
-    for compared in done.comparisons:
-        say(comparison_table(compared))
-    if not done.comparisons:
+    if done.compared:
+        say(comparison_table(done.compared))
+    else:
         say("nothing was compared: whether the export answers as the run is unknown")
     say(f"exported to {done.path}, {done.size / 1e6:,.1f} MB; try it: hangtag predict {done.path} PICTURE")
     if target:
@@ -66,8 +66,7 @@ def comparison_table(compared: Comparison) -> Table:
     """What was measured beside what is allowed."""
     from hangtag.report.table import plain_table
 
-    title = "beside the run with its base in four bits" if compared.four_bits else "beside the model it was made from"
-    table = plain_table(title)
+    table = plain_table("the export beside its run")
     for name in ("", "measured", "allowed"):
         table.add_column(name, justify="right" if name else "left")
     for line in compared.table():

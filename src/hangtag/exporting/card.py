@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +45,7 @@ class Facts:
         name: of the exported model.
         catalogue: that the export was compared on; None where it was not.
         dtype: of the weights; None of an adapter's.
-        compared: the proof, and the four-bit comparison after it; empty where nothing was compared.
+        compared: the proof; None where nothing was compared.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Facts:
     parameters: int
     adapter_only: bool
     dtype: str | None
-    compared: Sequence[Comparison]
+    compared: Comparison | None
 
     @cached_property
     def metrics(self) -> dict[str, Any] | None:
@@ -116,14 +116,12 @@ def _fields(facts: Facts) -> dict[str, Any]:
         "data": _data(facts),
         "training": _training(facts),
         "scores": metrics and table(*score_rows(metrics)),
-        "scores_of": metrics
-        and f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals"
-        + (", by the model with its base in four bits:" if _of_four_bits(facts) else ":"),
+        "scores_of": metrics and f"{metrics['rows']:,} rows of the {metrics['split']} split, with 95 % intervals:",
         "columns": Markdown(" ".join(_columns(metrics))) if metrics else "",
         "number_lines": list(number_lines(metrics)) if metrics else [],
         "limits": list(_limits(facts)),
         "checked": _checked(facts),
-        "checks": [(_check_title(each), table(("", "measured", "allowed"), each.table())) for each in facts.compared],
+        "measured": facts.compared and table(("", "measured", "allowed"), facts.compared.table()),
         "versions": list(_versions(facts)),
     }
 
@@ -220,10 +218,10 @@ def _columns(metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def _limits(facts: Facts) -> Iterator[str]:
-    if _of_four_bits(facts):
+    if facts.recipe.train.method == "qlora" and not facts.adapter_only:
         yield (
-            "The adapter was trained, and whatever was scored and calibrated was so, on the base in 4 bits; here it is "
-            "merged into the base as published, so answers can differ from those that were scored (see below)."
+            "Trained beside a base in 4 bits: the weights here are what those 4 bits say, with the adapter worked in, "
+            "and answer as the model that was scored."
         )
     if facts.source == INVENTED:
         yield "It learned from invented, drawn products alone: of real photos it knows nothing."
@@ -246,19 +244,13 @@ def _limits(facts: Facts) -> Iterator[str]:
 def _checked(facts: Facts) -> str:
     if not facts.compared:
         return "Nothing was compared: whether this folder answers as the run did is unknown."
-    proof = facts.compared[0]
+    proof = facts.compared
     same = "every logit the same bit by bit" if proof.exact else "what the rounding of weights explains, and no more"
     return (
         f"This folder was loaded afresh and wrote answers for {len(proof.rows)} rows of the test split beside the "
         f"model it was made from, both computing in {name_of(proof.computed)}. Expected: {same}. Differences are of "
         "logits where answers are written."
     )
-
-
-def _check_title(compared: Comparison) -> str:
-    if compared.four_bits:
-        return "Beside the run with its base in four bits, as it was trained and scored:"
-    return "Beside the model it was made from:"
 
 
 def _versions(facts: Facts) -> Iterator[str]:
@@ -269,7 +261,3 @@ def _versions(facts: Facts) -> Iterator[str]:
 
 def _named(packages: dict[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-
-
-def _of_four_bits(facts: Facts) -> bool:
-    return facts.recipe.train.method == "qlora" and facts.run.has_adapter() and not facts.adapter_only

@@ -25,9 +25,6 @@ LARGEST = 12
 """The largest difference allowed, in mean ones."""
 NEAR_TIES = 0.25
 """The largest share of rows whose answer may part at a near tie."""
-FOUR_BITS = 0.5
-"""What the base in four bits may do to the logits: their mean difference as a share of their spread. Another base is
-further off than their whole spread."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,12 @@ class Comparison:
     Args:
         rounded: the format of the exported weights; `computed`: that of the arithmetic of both models.
         exact: whether both are the same weights, so that every bit must be the same.
-        four_bits: whether the run computes with a base in four bits and the export does not.
     """
 
     rows: Sequence[Row]
     rounded: torch.dtype
     computed: torch.dtype
     exact: bool = False
-    four_bits: bool = False
 
     @property
     def places(self) -> int:
@@ -78,15 +73,12 @@ class Comparison:
     def mean_tolerance(self) -> float:
         if self.exact:
             return 0.0
-        if self.four_bits:
-            return FOUR_BITS * self.spread
         coarser = max(self.rounded, self.computed, key=lambda dtype: torch.finfo(dtype).eps)
         return ROUNDOFFS[coarser] * torch.finfo(coarser).eps / 2 * self.spread
 
     @property
-    def largest_tolerance(self) -> float | None:
-        """None where it says nothing."""
-        return None if self.four_bits else LARGEST * self.mean_tolerance
+    def largest_tolerance(self) -> float:
+        return LARGEST * self.mean_tolerance
 
     @property
     def parted(self) -> list[Row]:
@@ -106,8 +98,6 @@ class Comparison:
                 f"logits differ by {self.mean:.3g} on average, {self.mean_tolerance:.3g} is allowed; most in {worst}, "
                 f"by {worst.apart.mean:.3g}"
             )
-        if self.largest_tolerance is None:
-            return
         for row in self.rows:
             if not row.apart.largest <= self.largest_tolerance:
                 raise _apart(
@@ -131,16 +121,14 @@ class Comparison:
         """What was measured, its value, and what is allowed, for people."""
         parted = len(self.parted)
         answers = f"{len(self.rows) - parted} of {len(self.rows)}"
-        allowed = "told, not judged" if self.four_bits else "all" if self.exact else "all but near ties"
-        lines = [
+        allowed = "all" if self.exact else "all but near ties"
+        return [
             ("rows, tokens", f"{len(self.rows)}, {self.places}", ""),
             ("logits, mean difference", f"{self.mean:.2g}", f"{self.mean_tolerance:.2g}"),
+            ("logits, largest difference", f"{self.largest:.2g}", f"{self.largest_tolerance:.2g}"),
+            ("logits, spread", f"{self.spread:.3g}", ""),
+            ("equal answers", answers, allowed),
         ]
-        if self.largest_tolerance is not None:
-            lines.append(("logits, largest difference", f"{self.largest:.2g}", f"{self.largest_tolerance:.2g}"))
-        else:
-            lines.append(("logits, largest difference", f"{self.largest:.2g}", "told, not judged"))
-        return [*lines, ("logits, spread", f"{self.spread:.3g}", ""), ("equal answers", answers, allowed)]
 
     def record(self) -> dict[str, Any]:
         """For export.json."""

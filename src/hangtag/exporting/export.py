@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,15 +38,11 @@ _TESTIMONY = ".testimony"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was made: the folder, its size in bytes, and how it compares with the run.
-
-    `comparisons` begins with the one that is the proof; after QLoRA the run itself, with its base in four bits,
-    follows. It is empty where nothing was compared.
-    """
+    """What was made: the folder, its size in bytes, and how it compares with the run; None where it was not asked."""
 
     path: Path
     size: int
-    comparisons: list[Comparison]
+    compared: Comparison | None
 
 
 @dataclass(frozen=True)
@@ -115,11 +110,11 @@ def export(
     plan = make_plan(Run(Path(run)), Path(out), dtype, adapter_only, rows, data)
     remove_leftovers(plan.out)
     with whole_folder(plan.out) as folder:
-        known = _testimonies(plan, folder / _TESTIMONY, stages)
+        known = _testimony(plan, folder / _TESTIMONY, stages)
         with stages("writing weights") as progress:
             _write_model(plan, folder)
             progress(1, 1)
-        compared = _compare(plan, folder, known, stages) if known else []
+        compared = _compare(plan, folder, known, stages) if known else None
         shutil.rmtree(folder / _TESTIMONY, ignore_errors=True)
         _write_rest(plan, folder, compared, name or plan.out.absolute().name)
         size = sum(each.stat().st_size for each in folder.rglob("*"))
@@ -135,7 +130,7 @@ def make_plan(run: Run, out: Path, dtype: str, adapter_only: bool, rows: int, da
     recipe = load_recipe(run.recipe)
     if adapter_only and not run.has_adapter():
         raise UsageError(f"{run.path} was trained whole and has no adapter; leave --adapter-only out")
-    if run.has_adapter() and recipe.train.method == "qlora" and rows and not find_spec("bitsandbytes"):
+    if run.has_adapter() and recipe.train.method == "qlora" and not find_spec("bitsandbytes"):
         raise UsageError("the run's base is in four bits, which needs bitsandbytes: pip install 'hangtag[qlora]'")
     catalogue, chosen = _rows(recipe, rows, data) if rows else (None, [])
     config = models.configuration(run, recipe)
@@ -143,7 +138,7 @@ def make_plan(run: Run, out: Path, dtype: str, adapter_only: bool, rows: int, da
     size = torch.finfo(DTYPES[dtype]).bits // 8
     most = 64 if not rows else max(64, models.longest(run))
     weights = sum(each.stat().st_size for each in run.model.iterdir()) if adapter_only else size * count
-    require_disk(out, int(1.05 * weights) + 2 * len(chosen) * most * config.vocab_size * 4)
+    require_disk(out, int(1.05 * weights) + len(chosen) * most * config.vocab_size * 4)
     return Plan(run, recipe, out, DTYPES[dtype], adapter_only, arithmetic(count), catalogue, chosen, count)
 
 
@@ -160,21 +155,16 @@ def _rows(recipe: Recipe, count: int, data: Path | None) -> tuple[Catalogue, lis
     return catalogue, [usable[place * len(usable) // count] for place in range(count)]
 
 
-def _testimonies(plan: Plan, folder: Path, stages: Stages) -> list[Testimony]:
-    """What the run's model writes; of a QLoRA run, first with its base as it was published, then in four bits."""
+def _testimony(plan: Plan, folder: Path, stages: Stages) -> Testimony | None:
+    """What the run's model writes; None where nothing is to be compared."""
     if not plan.rows:
-        return []
-    folder.mkdir()
-    ways = [True] if plan.adapter_only and plan.quantised else [False, True] if plan.quantised else [False]
-    found: list[Testimony] = []
-    for quantised in ways:
-        title = "asking the run" if quantised == plan.quantised else "asking it unmerged"
-        with stages(title) as progress:
-            model, processor = models.own(plan.run, plan.recipe, plan.computed, quantised)
-            answers = write(model, processor, Chat.of(plan.recipe.task), plan.rows, plan.at_once(), progress)
-            found.append(Testimony(folder / str(len(found)), answers))
-            del model, answers
-            _let_go()
+        return None
+    with stages("asking the run") as progress:
+        model, processor = models.own(plan.run, plan.recipe, plan.computed, plan.quantised)
+        answers = write(model, processor, Chat.of(plan.recipe.task), plan.rows, plan.at_once(), progress)
+        found = Testimony(folder, answers)
+        del model, answers
+    _let_go()
     return found
 
 
@@ -196,31 +186,26 @@ def _write_model(plan: Plan, folder: Path) -> None:
     _let_go()
 
 
-def _compare(plan: Plan, folder: Path, known: Sequence[Testimony], stages: Stages) -> list[Comparison]:
+def _compare(plan: Plan, folder: Path, known: Testimony, stages: Stages) -> Comparison:
     """The export asked what the run was asked; raises a ModelError where they are apart."""
     with stages("asking the export") as progress:
         model: Model
         processor: Phi3VProcessor
         model, processor = models.saved(folder, plan.computed, plan.adapter_only and plan.quantised)
-        apart: list[list[Row]] = [[] for _ in known]
         answers = write(model, processor, Chat.of(plan.recipe.task), plan.rows, plan.at_once(), progress)
-        for place, (row, written) in enumerate(zip(plan.rows, answers, strict=True)):
-            for found, testimony in zip(apart, known, strict=True):
-                name = row.pictures[0].name if row.pictures else "no picture"
-                found.append(Row(row.number, name, difference(testimony[place], written)))
+        rows = [
+            Row(row.number, row.pictures[0].name if row.pictures else "no picture", difference(known[place], written))
+            for place, (row, written) in enumerate(zip(plan.rows, answers, strict=True))
+        ]
         del model, answers
     _let_go()
     rounded = plan.computed if plan.adapter_only else plan.dtype
-    comparisons = [
-        Comparison(found, rounded, plan.computed, plan.same_weights, four_bits=number > 0)
-        for number, found in enumerate(apart)
-    ]
-    for each in comparisons:
-        each.check()
-    return comparisons
+    compared = Comparison(rows, rounded, plan.computed, plan.same_weights)
+    compared.check()
+    return compared
 
 
-def _write_rest(plan: Plan, folder: Path, compared: Sequence[Comparison], title: str) -> None:
+def _write_rest(plan: Plan, folder: Path, compared: Comparison | None, title: str) -> None:
     """What stands beside the model: the run's recipe, schema, calibration and scores, the card, export.json."""
     run = plan.run
     beside = {
@@ -239,7 +224,7 @@ def _write_rest(plan: Plan, folder: Path, compared: Sequence[Comparison], title:
         "merged": run.has_adapter() and not plan.adapter_only,
         "dtype": None if plan.adapter_only else name_of(plan.dtype),
         "parameters": plan.parameters,
-        "compared": [each.record() for each in compared],
+        "compared": compared and compared.record(),
         "made_with": environment(),
     }
     write_json(folder / "export.json", record)

@@ -74,6 +74,9 @@ def own(run: Run, recipe: Recipe, dtype: torch.dtype, quantised: bool) -> tuple[
 def merged(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[PreTrainedModel, Phi3VProcessor]:
     """The model to be saved: whole, its adapter worked in, each weight rounded once to `dtype`.
 
+    After QLoRA the base is what its four bits say: the numbers the adapter was trained beside, and the run was scored
+    with. The base as published would answer otherwise.
+
     Raises:
         ModelError: a weight is too large for `dtype`.
     """
@@ -82,7 +85,10 @@ def merged(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[PreTrainedMode
             base = recipe.model.base
             # Rounded to the dtype the base is stored in; so that is either the one asked for, or float32.
             stored = dtype if AutoConfig.from_pretrained(base).dtype == dtype else torch.float32
-            model: PreTrainedModel = merge_adapter(load_adapter(run.model, base, dtype=stored)).to(dtype)
+            adapted = (
+                _unpacked(run, base) if recipe.train.method == "qlora" else load_adapter(run.model, base, dtype=stored)
+            )
+            model: PreTrainedModel = merge_adapter(adapted).to(dtype)
             model = with_generation(model, run.model)
         else:
             model = AutoModelForImageTextToText.from_pretrained(run.model, dtype=dtype)
@@ -95,6 +101,14 @@ def merged(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[PreTrainedMode
     assert model.generation_config is not None
     model.generation_config.eos_token_id = stops(model, processor)
     return model, processor
+
+
+def _unpacked(run: Run, base: str) -> PeftModel:
+    """The run's adapter on its base, quantised as in training and unpacked again to float32."""
+    quantised = AutoModelForImageTextToText.from_pretrained(
+        base, dtype=torch.float32, quantization_config=four_bits(torch.float32)
+    )
+    return PeftModel.from_pretrained(quantised.dequantize(), str(run.model))
 
 
 def saved(folder: Path, dtype: torch.dtype, quantised: bool) -> tuple[Model, Phi3VProcessor]:
