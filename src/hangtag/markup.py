@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 _ESCAPES = str.maketrans({each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"})
 
 
-def templates(folder: Path, filters: Mapping[str, Callable[..., Any]] | None = None) -> Environment:
+def templates(folder: Path, **filters: Callable[..., Any]) -> Environment:
     """The templates of a folder. A name that is not given is an error; what a table or a stranger wrote is escaped."""
     found = Environment(
         loader=FileSystemLoader(folder),
@@ -22,7 +22,7 @@ def templates(folder: Path, filters: Mapping[str, Callable[..., Any]] | None = N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(filters or {})
+    found.filters.update(filters)
     return found
 
 

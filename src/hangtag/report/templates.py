@@ -19,7 +19,7 @@ from hangtag.markup import script_json, templates
 from hangtag.report.words import FILTERS
 
 _FOLDER = Path(__file__).parent
-_TEMPLATES = templates(_FOLDER, {**FILTERS, "amount": show_amount})
+_TEMPLATES = templates(_FOLDER, **FILTERS, amount=show_amount)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
