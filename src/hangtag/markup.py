@@ -1,4 +1,4 @@
-"""Templates that escape what they are given, and JSON inside a page's script element; for every room that makes pages."""
+"""What every room that makes pages needs: templates that escape what they are given, and JSON in a script element."""
 
 from __future__ import annotations
 
