@@ -190,7 +190,7 @@ class Tagger:
         Raises:
             ImageError: a picture cannot be read.
         """
-        judge = Judge(self._pieces, self.recipe.task.template, sorted(self._ends))
+        judge = self.judge
         found: list[dict[str, float]] = []
         for batch in self._batches(images):
             answers, _ = self._answers(self._inputs(_readable(batch)))

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hangtag.prediction.tagger import Tag, Tagger
+from hangtag.prediction.tag import Tag
+from hangtag.prediction.tagger import Tagger
 
 ALL = "all"
 CELLS = 64
