@@ -1,4 +1,4 @@
-"""What happens on the model's thread: tags, and for those who ask the nearest training pictures and a heat map."""
+"""What happens on the model's thread: tags; for those who ask, the nearest training pictures and a heat map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from hangtag.prediction.tagger import Tagger
 from hangtag.schema import tag_schema
@@ -19,7 +21,6 @@ class Answered:
 
     tag: Any
     neighbours: list[dict[str, Any]]
-    heat: dict[str, Any] | None
 
 
 class Model:
@@ -29,6 +30,8 @@ class Model:
         self.tagger = tagger
         self.schema = tag_schema(tagger.recipe.task.template, categories(tagger))
         self.question = tagger.recipe.task.prompt
+        tokenizer = tagger.processor.tokenizer
+        self.special = ["<|", *sorted(str(each) for each in tokenizer.added_tokens_decoder.values())]
         self.neighbours = _neighbours(run, tagger)
 
     def prompt_tokens(self, ask: Ask) -> int:
@@ -46,10 +49,7 @@ class Model:
         asks = [job.ask for job in jobs]
         tags = answer(self.tagger, asks, on_text if listened else None, lambda row: jobs[row].cancelled)
         nearest = self._nearest(jobs)
-        return [
-            Answered(tag, nearest.get(row, []), self._heat(job, tag))
-            for row, (job, tag) in enumerate(zip(jobs, tags, strict=True))
-        ]
+        return [Answered(tag, nearest.get(row, [])) for row, tag in enumerate(tags)]
 
     def thumbnail(self, picture: str) -> bytes | None:
         """A training picture as a JPEG, by its place in the list of neighbours."""
@@ -70,14 +70,17 @@ class Model:
             for row, nearest in zip(rows, found, strict=True)
         }
 
-    def _heat(self, job: Job, tag: Any) -> dict[str, Any] | None:
-        if not job.heat or job.shown is None or job.cancelled or tag.fields is None:
-            return None
-        try:
-            from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
-        except ImportError:
-            return None
-        return heat(self.tagger, job.shown, tag).record()  # type: ignore[no-any-return]
+    def heat(self, picture: Image.Image, tag: Any) -> dict[str, Any] | None:
+        """Where in the picture a tag came from; None where it has no fields. Takes as long as many answers."""
+        from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
+
+        found = heat(self.tagger, picture, tag)
+        return None if found is None else dict(found.record())
+
+    def close(self) -> None:
+        """Stop what goes on beside the answers."""
+        if self.neighbours:
+            self.neighbours.close()
 
 
 def _neighbours(run: Path, tagger: Tagger) -> Any:

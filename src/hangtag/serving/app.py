@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from importlib import metadata
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,10 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from hangtag.serving import metrics
+from hangtag.serving import documents
+from hangtag.serving.chatting import chat
+from hangtag.serving.describing import ABOUT, DESCRIBED
 from hangtag.serving.guard import Guard
+from hangtag.serving.metrics import CONTENT_TYPE
 from hangtag.serving.predicting import predict
-from hangtag.serving.refusals import Refused, busy, json_response
+from hangtag.serving.refusals import Refused, as_refused, busy, json_response
 from hangtag.serving.service import Service
 
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
@@ -23,17 +27,27 @@ Endpoint = Callable[[Service, Request], Awaitable[Response]]
 
 def make_app(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
-    app = FastAPI(title="hangtag", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="hangtag", description=ABOUT, version=metadata.version("hangtag"), docs_url=None, redoc_url=None
+    )
     for method, path, endpoint in (
+        ("GET", "/", documents.page),
+        ("GET", "/docs", documents.docs),
         ("GET", "/health", health),
         ("GET", "/ready", ready),
         ("GET", "/metrics", tell_metrics),
         ("GET", "/v1/models", models),
+        ("GET", "/v1/models/{model}", model),
+        ("GET", "/v1/pictures/{picture}", documents.picture),
         ("POST", "/v1/predict", predict),
+        ("POST", "/v1/chat/completions", chat),
     ):
-        app.add_api_route(path, _bound(service, endpoint), methods=[method], response_model=None)
-    app.add_exception_handler(Refused, lambda _, refused: refused.response())  # type: ignore[attr-defined]
-    app.add_exception_handler(HTTPException, _unknown)  # type: ignore[arg-type]
+        described = DESCRIBED.get(path, {"responses": {"200": {"description": "Done."}}})
+        app.add_api_route(
+            path, _bound(service, endpoint), methods=[method], response_class=Response, openapi_extra=described
+        )
+    app.add_exception_handler(Refused, _told)
+    app.add_exception_handler(HTTPException, _unknown)
     guarded: ASGIApp = app
     if service.settings.origins:
         guarded = CORSMiddleware(
@@ -50,11 +64,16 @@ def _bound(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitabl
     async def bound(request: Request) -> Response:
         return await endpoint(service, request)
 
-    bound.__name__, bound.__doc__ = endpoint.__name__, endpoint.__doc__
+    bound.__name__, bound.__doc__ = endpoint.__name__, (endpoint.__doc__ or "").partition("\n")[0]
     return bound
 
 
-def _unknown(request: Request, error: HTTPException) -> Response:
+def _told(request: Request, error: Exception) -> Response:
+    return as_refused(error).response()
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
     words = {404: "there is nothing at this path; see /docs", 405: "not with this method; see /docs"}
     return Refused(error.status_code, words.get(error.status_code, error.detail), headers=error.headers).response()
 
@@ -73,12 +92,18 @@ async def ready(service: Service, request: Request) -> Response:
 
 async def tell_metrics(service: Service, request: Request) -> Response:
     """Counters in Prometheus' form."""
-    return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
 async def models(service: Service, request: Request) -> Response:
     """The one model, in OpenAI's form."""
     return json_response({"object": "list", "data": [describe(service)]})
+
+
+async def model(service: Service, request: Request) -> Response:
+    """A model by its name."""
+    service.require_model(request.path_params["model"])
+    return json_response(describe(service))
 
 
 def describe(service: Service) -> dict[str, Any]:

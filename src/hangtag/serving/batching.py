@@ -32,19 +32,25 @@ class Job:
     """One thing to write, and who waits for it.
 
     Args:
-        shown: the picture itself, for its `neighbours` and its `heat`; None where neither is wanted.
+        shown: the picture itself, for so many `neighbours`; None where none are wanted.
         on_text: told the written text piece by piece, on the model's thread.
+        alone: what is done by itself on the model's thread in place of the ask.
     """
 
     ask: Ask
     shown: Image.Image | None = None
     neighbours: int = 0
-    heat: bool = False
     on_text: Callable[[str], None] | None = None
+    alone: Callable[[], Any] | None = None
     cancelled: bool = False
     tokens: int = 0
     arrived: float = field(default_factory=time.monotonic)
     answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def kind(self) -> tuple[bool, bool]:
+        """Jobs of one kind can be run together."""
+        return self.alone is not None, self.ask.held
 
 
 Run = Callable[[Sequence[Job]], Sequence[Any]]
@@ -153,7 +159,7 @@ class Batcher:
 
     def _answers(self, batch: list[Job]) -> Sequence[Any]:
         try:
-            return self._run(batch)
+            return self._run(batch) if batch[0].alone is None else [batch[0].alone()]
         except Exception as error:
             # One of them may be to blame; the others shall not pay for it.
             return [error] if len(batch) == 1 else [self._answers([job])[0] for job in batch]
@@ -187,9 +193,11 @@ class Batcher:
                 self._waiting.popleft()
                 continue
             longest = max(longest, job.tokens)
-            if batch and (longest * (len(batch) + 1) > self.tokens or job.ask.held != batch[0].ask.held):
+            if batch and (longest * (len(batch) + 1) > self.tokens or job.kind != batch[0].kind):
                 break
             batch.append(self._waiting.popleft())
+            if job.alone:
+                break
         return batch
 
     def _measured(self, job: Job) -> bool:

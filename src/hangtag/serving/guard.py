@@ -8,20 +8,17 @@ that it failed.
 from __future__ import annotations
 
 import hmac
-import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hangtag.serving.bodies import Gone
-from hangtag.serving.refusals import Refused
+from hangtag.serving.refusals import Refused, as_refused
 from hangtag.serving.settings import Settings, is_loopback
-
-log = logging.getLogger("hangtag.serving")
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -65,16 +62,13 @@ class Guard:
         try:
             self._check(scope["method"], scope["path"], Headers(scope=scope))
             await self.app(scope, receive, guarded_send)
-        except Refused as refused:
-            await refused.response()(scope, receive, guarded_send)
         except Gone:
             status = _GONE
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+        except Exception as error:
+            told = as_refused(error)
             if status:
                 raise
-            failed = Refused(500, "the server failed at this request; its log says why", code="internal_error")
-            await failed.response()(scope, receive, guarded_send)
+            await told.response()(scope, receive, guarded_send)
         finally:
             seconds = time.monotonic() - started
             self.answered(_route(scope), status or _GONE, seconds)
@@ -116,6 +110,3 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     path = scope["path"].encode("unicode_escape").decode("ascii")[:200]
     print(f"{now} {client} {scope['method']} {path} {status} {1000 * seconds:.0f} ms", file=sys.stderr, flush=True)
-
-
-__all__ = ["SECURITY_HEADERS", "Awaitable", "Guard"]

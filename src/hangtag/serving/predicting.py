@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -54,7 +55,7 @@ class PredictRequest(Options):
 
 
 async def predict(service: Service, request: Request) -> Response:
-    """Answer one request.
+    """A tag for each picture of a form (`files`) or of JSON (`images`); a bad one among them has an error.
 
     Raises:
         Refused, Gone.
@@ -76,20 +77,31 @@ async def _records(service: Service, uploads: Sequence[Upload], options: Options
     wanted = bool(options.neighbours) or options.heat
     pictures = await service.decoder.pictures(uploads, wanted)
     jobs = {
-        row: Job(Ask([each.canvas]), each.shown, options.neighbours, options.heat)
+        row: Job(Ask([each.canvas]), each.shown, options.neighbours)
         for row, each in enumerate(pictures)
         if isinstance(each, Picture)
     }
     found = dict(zip(jobs, await service.answers(list(jobs.values())), strict=True))
+    heats = await _heats(service, jobs, found) if options.heat else {}
     return [
-        _record(upload.name, found.get(row, each))
-        for row, (upload, each) in enumerate(zip(uploads, pictures, strict=True))
+        _record(upload.name, found.get(row, picture), heats.get(row))
+        for row, (upload, picture) in enumerate(zip(uploads, pictures, strict=True))
     ]
 
 
-def _record(name: str, found: Answered | Picture | HangtagError) -> dict[str, Any]:
+async def _heats(service: Service, jobs: Mapping[int, Job], found: Mapping[int, Any]) -> dict[int, Any]:
+    """Worked out one by one, so that others are answered in between."""
+    drawn = {
+        row: Job(job.ask, alone=partial(service.model.heat, job.shown, found[row].tag))
+        for row, job in jobs.items()
+        if isinstance(found[row], Answered) and job.shown
+    }
+    return dict(zip(drawn, await service.heats(list(drawn.values())), strict=True))
+
+
+def _record(name: str, found: Answered | Picture | HangtagError, heat: Any) -> dict[str, Any]:
     if isinstance(found, Answered):
-        return {"name": name, **found.tag.record(), "neighbours": found.neighbours, "heat": found.heat}
+        return {"name": name, **found.tag.record(), "neighbours": found.neighbours, "heat": heat}
     nothing = dict.fromkeys(("fields", "confidence", "numbers", "raw"))
     return {"name": name, **nothing, "error": str(found), "calibrated": False, "neighbours": [], "heat": None}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.responses import Response
 
+log = logging.getLogger("hangtag.serving")
+
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _MOST_PROBLEMS = 5
+_UNIONS = ("words", "parts")  # which of a union's types was meant: no key that the client wrote
 CLOSE = {"Connection": "close"}
 
 
@@ -53,10 +57,25 @@ def busy(message: str, seconds: float, code: str = "overloaded") -> Refused:
     return Refused(503, message, code=code, headers={"Retry-After": str(max(1, round(seconds)))})
 
 
-def wrong_fields(error: ValidationError) -> Refused:
-    """400: what is wrong with the fields of a request, the first few of them; nothing of their content is repeated."""
+def as_refused(error: Exception) -> Refused:
+    """What a client is told of any failure; of an unforeseen one the operator's log tells more."""
+    if isinstance(error, Refused):
+        return error
+    log.error("a request failed", exc_info=error)
+    return Refused(500, "the server failed at this request; its log says why", code="internal_error")
+
+
+def wrong_fields(error: ValidationError, known: Mapping[str, str] | None = None) -> Refused:
+    """400: what is wrong with the fields of a request, the first few of them; nothing of their content is repeated.
+
+    Args:
+        known: what is said of some fields in place of pydantic's words.
+    """
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{_place(each['loc'])}: {each['msg']}" for each in problems[:_MOST_PROBLEMS]]
+    own = known or {}
+    lines = [
+        own.get(_place(each["loc"]), f"{_place(each['loc'])}: {each['msg']}") for each in problems[:_MOST_PROBLEMS]
+    ]
     if len(problems) > _MOST_PROBLEMS:
         lines.append(f"and {len(problems) - _MOST_PROBLEMS} more")
     first = problems[0]["loc"]
@@ -64,4 +83,4 @@ def wrong_fields(error: ValidationError) -> Refused:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(each) for each in location)[:100] or "the body"
+    return ".".join(str(each) for each in location if each not in _UNIONS)[:100] or "the body"

@@ -13,8 +13,12 @@ import uvicorn
 from hangtag.prediction.tagger import load
 from hangtag.serving.answering import Model
 from hangtag.serving.app import make_app
+from hangtag.serving.protocol import protocol_for
 from hangtag.serving.service import Service
 from hangtag.serving.settings import Settings
+
+_KEEP_ALIVE = 30
+"""Seconds that an idle connection is kept: longer than clients keep theirs, so that none asks as it is closed."""
 
 
 def serve(run: Path, settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> None:
@@ -28,31 +32,29 @@ def serve(run: Path, settings: Settings, listener: socket.socket, say: Callable[
 
 
 async def _serve(model: Model, settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> None:
-    service = Service(model, settings)
-    config = uvicorn.Config(
-        make_app(service),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.limits.drain),
-    )
-    server = Server(config, service, say)
+    server = Server(Service(model, settings), say)
     say(f"{settings.name} on http://{_shown(listener)}; stop it with Ctrl-C")
-    try:
-        await server.serve([listener])
-    finally:
-        service.close()
+    await server.serve([listener])
 
 
 class Server(uvicorn.Server):
     """uvicorn's server, which on the first signal answers what was accepted before it closes the door."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, say: Callable[[str], None]) -> None:
+    def __init__(self, service: Service, say: Callable[[str], None]) -> None:
+        limits = service.settings.limits
+        config = uvicorn.Config(
+            make_app(service),
+            http=protocol_for(limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=round(limits.drain),
+        )
         super().__init__(config)
         self.service, self.say = service, say
         self._loop = asyncio.get_running_loop()
@@ -60,9 +62,17 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal stops it gracefully, the second at once. None is sent on to the process: it ends with 0."""
-        self._loop.call_soon_threadsafe(self._asked_to_stop)
+        self._loop.call_soon_threadsafe(self.stop)
 
-    def _asked_to_stop(self) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until it is stopped."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.service.close()
+
+    def stop(self) -> None:
+        """Answer what was accepted, and nothing more; called again, end at once. On the event loop's thread."""
         if self._stopping is not None:
             self.should_exit = self.force_exit = True
             return

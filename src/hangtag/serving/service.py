@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -15,11 +14,10 @@ from hangtag.serving.batching import Batcher, Job
 from hangtag.serving.bodies import Bodies, Gone
 from hangtag.serving.metrics import Metrics
 from hangtag.serving.pictures import Decoder
-from hangtag.serving.refusals import Refused, busy
+from hangtag.serving.refusals import Refused
 from hangtag.serving.settings import Settings
 
 T = TypeVar("T")
-log = logging.getLogger("hangtag.serving")
 
 
 class Service:
@@ -44,6 +42,7 @@ class Service:
         """Let the threads end."""
         self.batcher.close()
         self.decoder.close()
+        self.model.close()
 
     def admit(self) -> None:
         """Refuse what would be refused after its upload, before it."""
@@ -66,6 +65,14 @@ class Service:
                 raise each
         return found
 
+    async def heats(self, jobs: Sequence[Job]) -> list[Any]:
+        """What jobs that are done alone give."""
+        found = await self.batcher.answers(jobs)
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+        return found
+
     async def until_gone(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Do the work; give up when the client closes its connection, or after the longest time.
 
@@ -75,20 +82,25 @@ class Service:
             Gone: the client closed the connection.
             Refused: 504.
         """
-        task, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+        task, gone = asyncio.ensure_future(self.in_time(work)), asyncio.ensure_future(request.receive())
         try:
-            done, _ = await asyncio.wait(
-                {task, gone}, timeout=self.settings.limits.answer, return_when="FIRST_COMPLETED"
-            )
+            await asyncio.wait({task, gone}, return_when="FIRST_COMPLETED")
+            if not task.done():
+                raise Gone
+            return task.result()
         finally:
             gone.cancel()
-            if not task.done():
-                task.cancel()
-        if task in done:
-            return task.result()
-        if gone in done:
-            raise Gone
-        raise busy_too_long(self.settings.limits.answer)
+            task.cancel()
+
+    async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work; Refused, 504, where it takes longer than the longest time."""
+        seconds = self.settings.limits.answer
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            message = f"no answer within {seconds:g} s; try again when there is less to do"
+            raise Refused(504, message, code="timeout") from None
 
     def _tokens_of(self, ask: Any) -> int:
         tokens = self.model.prompt_tokens(ask)
@@ -96,11 +108,3 @@ class Service:
         if tokens > most:
             raise ModelError(f"a prompt of {tokens} tokens, pictures included; at most {most} are taken")
         return tokens
-
-
-def busy_too_long(seconds: float) -> Refused:
-    """504: the answer was not there in time."""
-    return Refused(504, f"no answer within {seconds:g} s; try again when there is less to do", code="timeout")
-
-
-__all__ = ["Service", "busy"]
