@@ -27,7 +27,7 @@ def predict(
 
     Run(run).require_model()
     files = picture_files(paths)
-    from hangtag.prediction.tagger import load
+    from hangtag.prediction.loading import load
 
     hush_transformers()
     tagger = load(run)

@@ -18,7 +18,8 @@ from hangtag.errors import TableError, UsageError, nearest_name
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
 from hangtag.files import Run, write_json
-from hangtag.prediction.tagger import Tagger, load
+from hangtag.prediction.loading import load
+from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.untrained import Untrained
 from hangtag.progress import Stages, silent
 from hangtag.reading import Error
