@@ -1,0 +1,91 @@
+"""What happens on the model's thread: tags; for those who ask, the nearest training pictures and a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hangtag.prediction.tagger import Tagger
+from hangtag.schema import tag_schema
+from hangtag.serving.batching import Job
+from hangtag.serving.until_core import Ask, answer, categories, prompt_tokens
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A job's tag, and what was asked for beside it."""
+
+    tag: Any
+    neighbours: list[dict[str, Any]]
+
+
+class Model:
+    """A run's tagger and its training pictures. `run` is called on one thread only."""
+
+    def __init__(self, tagger: Tagger, run: Path) -> None:
+        self.tagger = tagger
+        self.schema = tag_schema(tagger.recipe.task.template, categories(tagger))
+        self.question = tagger.recipe.task.prompt
+        tokenizer = tagger.processor.tokenizer
+        self.special = ["<|", *sorted(str(each) for each in tokenizer.added_tokens_decoder.values())]
+        self.neighbours = _neighbours(run, tagger)
+
+    def prompt_tokens(self, ask: Ask) -> int:
+        """Tokens of an ask's prompt, pictures included."""
+        return prompt_tokens(self.tagger, ask)
+
+    def run(self, jobs: Sequence[Job]) -> list[Answered]:
+        """One batch."""
+
+        def on_text(row: int, text: str) -> None:
+            if (listener := jobs[row].on_text) is not None:
+                listener(text)
+
+        listened = any(job.on_text for job in jobs)
+        asks = [job.ask for job in jobs]
+        tags = answer(self.tagger, asks, on_text if listened else None, lambda row: jobs[row].cancelled)
+        nearest = self._nearest(jobs)
+        return [Answered(tag, nearest.get(row, [])) for row, tag in enumerate(tags)]
+
+    def thumbnail(self, picture: str) -> bytes | None:
+        """A training picture as a JPEG, by its place in the list of neighbours."""
+        return self.neighbours.thumbnail(picture) if self.neighbours else None
+
+    def _nearest(self, jobs: Sequence[Job]) -> dict[int, list[dict[str, Any]]]:
+        shown = {row: job.shown for row, job in enumerate(jobs) if job.neighbours and job.shown and not job.cancelled}
+        if not shown or self.neighbours is None:
+            return {}
+        rows = list(shown)
+        features_ND = self.tagger.features(list(shown.values()))
+        found = self.neighbours.nearest(features_ND, max(jobs[row].neighbours for row in rows))
+        return {
+            row: [
+                {"picture": f"/v1/pictures/{each.id}", "fields": each.fields, "similarity": each.similarity}
+                for each in nearest[: jobs[row].neighbours]
+            ]
+            for row, nearest in zip(rows, found, strict=True)
+        }
+
+    def heat(self, picture: Image.Image, tag: Any) -> dict[str, Any] | None:
+        """Where in the picture a tag came from; None where it has no fields. Takes as long as many answers."""
+        from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
+
+        found = heat(self.tagger, picture, tag)
+        return None if found is None else dict(found.record())
+
+    def close(self) -> None:
+        """Stop what goes on beside the answers."""
+        if self.neighbours:
+            self.neighbours.close()
+
+
+def _neighbours(run: Path, tagger: Tagger) -> Any:
+    try:
+        from hangtag.serving.neighbours import Neighbours  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    return Neighbours.open(run, tagger)
