@@ -104,7 +104,11 @@ def test_what_is_no_json_is_400(served, body):
         ("multipart/form-data; boundary=b", b"", 400),
         ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=files\r\n\r\nx", 400),
         ("multipart/form-data; boundary=b", b"--b--\r\n", 400),
-        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\nx\r\n--b--\r\n', 400),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\nx\r\n--b--\r\n',
+            400,
+        ),
         ("multipart/form-data; boundary=" + "b" * 300, b"x", 400),
         ("multipart/form-data; boundary=b", b"--b\r\n" + b"X-A: b\r\n" * 100 + b"\r\n\r\n--b--\r\n", 400),
     ],

@@ -8,11 +8,14 @@ from html import escape
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
+from hangtag.serving.page import page as write_page
 from hangtag.serving.refusals import Refused
 from hangtag.serving.service import Service
 
+_FORM_BYTES = 10_000
+"""More than what stands around a file in a form."""
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
@@ -39,17 +42,13 @@ def policy(nonce: str) -> dict[str, str]:
 
 async def page(service: Service, request: Request) -> Response:
     """The page to try it."""
-    try:
-        from hangtag.serving.page import page as write_page  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        return RedirectResponse("/docs", 307)
-    nonce = secrets.token_urlsafe(16)
+    nonce, settings = secrets.token_urlsafe(16), service.settings
     text = write_page(
         service.model.tagger.recipe,
-        service.model.schema,
+        name=settings.name,
         nonce=nonce,
-        name=service.settings.name,
-        token=service.settings.token is not None,
+        token=settings.token is not None,
+        most_bytes=settings.limits.body - _FORM_BYTES,
     )
     return HTMLResponse(text, headers=policy(nonce))
 

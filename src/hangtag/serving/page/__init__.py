@@ -15,33 +15,29 @@ from hangtag.markup import script_json, templates
 from hangtag.recipe import Recipe
 
 SCRIPTS = ("elements.js", "asking.js", "tags.js", "heat.js", "keeping.js", "page.js")
-POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' blob: data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The header Content-Security-Policy that the page goes with."""
 _FOLDER = Path(__file__).parent
 _TEMPLATES = templates(_FOLDER)
 
 
-def page(recipe: Recipe, model: str, nonce: str, most_bytes: int | None = None) -> str:
+def page(recipe: Recipe, *, name: str, nonce: str, token: bool = False, most_bytes: int | None = None) -> str:
     """The HTML of the page.
 
     Args:
-        model: its name.
-        nonce: the policy's, anew for each response.
+        name: the model's.
+        nonce: of the response's policy, which lets only this style and these scripts run.
+        token: whether the server wants one; it is asked for before anything is sent.
         most_bytes: the largest file that the server takes; larger ones are not sent.
     """
     template = recipe.task.template
-    fields = [[name, template.fields[name]] for name in template.names]
+    fields = [[each, template.fields[each]] for each in template.names]
     return _TEMPLATES.get_template("page.html.jinja").render(
-        model=model,
+        model=name,
         nonce=nonce,
-        names=[words(name) for name in template.names],
+        names=[words(each) for each in template.names],
         kinds=fields,
         style=Markup(_read("page.css")),
         scripts=[Markup(_read(each)) for each in SCRIPTS],
-        settings=script_json({"fields": fields, "mostBytes": most_bytes}),
+        settings=script_json({"fields": fields, "token": token, "mostBytes": most_bytes}),
     )
 
 

@@ -2,6 +2,8 @@
 // Asking the server: one picture a request, a few at once, again where it is busy, with a token where it wants one.
 const AT_ONCE = 4, MOST_TRIES = 8, LONGEST_WAIT = 60;
 
+const NO_TOKEN = "This server answers only those who have its token.";
+
 // A request that was given up, or a problem in words; `again` says whether asking once more may help.
 class Trouble extends Error {
   constructor(message, again = true) {
@@ -109,6 +111,7 @@ async function ask(file, options, signal, progress) {
   try {
     for (let tries = 1; ; tries += 1) {
       if (signal.aborted) throw new Trouble("given up");
+      if (settings.token && access.token === null && !await access.ask()) throw new Trouble(NO_TOKEN);
       progress("sending", 0);
       const shown = access.token;
       const { status, body, wait } = await post(file, options, signal, progress);
@@ -117,7 +120,7 @@ async function ask(file, options, signal, progress) {
       const said = body?.error?.message;
       if (status === 401) {
         if (access.token !== shown || await access.ask()) continue;
-        throw new Trouble("This server answers only those who have its token.");
+        throw new Trouble(NO_TOKEN);
       }
       if ((status === 503 || status === 429) && tries < MOST_TRIES) {
         await pause(Math.min(wait, LONGEST_WAIT), signal, progress);
