@@ -25,8 +25,9 @@ CELLS = 64
 LEAST = 1.0
 """A drop in log probability below which no cell is at full heat: then no single place decides."""
 _MOST_ALONG, _LEAST_ALONG = 16, 2
+_GONE = 4.0
+"""A drop as good as any larger one: 2 % of what it was. Else one cell would outshine all others (docs/log.md)."""
 _IMPOSSIBLE = -30.0
-"""Log probabilities are not followed below this."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def heat(tagger: Tagger, picture: Image.Image, tag: Tag) -> Heat | None:
     for size in _batch_sizes(1 + rows * columns, tagger.batch_size):
         found += tagger.log_probs_of([next(shown) for _ in range(size)], [values] * size)
     log_probs_NF = np.array([[max(each.get(name, _IMPOSSIBLE), _IMPOSSIBLE) for name in values] for each in found])
-    drops_FRC = (log_probs_NF[0] - log_probs_NF[1:]).T.reshape(-1, rows, columns)
+    drops_FRC = (log_probs_NF[0] - log_probs_NF[1:]).clip(-_GONE, _GONE).T.reshape(-1, rows, columns)
     maps = {name: _scaled(drop_RC) for name, drop_RC in zip(values, drops_FRC, strict=True)}
     return Heat(rows, columns, {**maps, ALL: _scaled(drops_FRC.sum(0))})
 
