@@ -3,7 +3,7 @@
 import pytest
 from served import GatedModel, Served
 
-from hangtag.prediction.tagger import load
+from hangtag.prediction.loading import load
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from types import FrameType
 
 import uvicorn
 
-from hangtag.prediction.tagger import load
+from hangtag.prediction.loading import load
 from hangtag.serving.answering import Model
 from hangtag.serving.app import make_app
 from hangtag.serving.protocol import protocol_for
