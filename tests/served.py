@@ -101,14 +101,12 @@ class Served:
             assert time.monotonic() < end, "it never came to that"
             time.sleep(0.005)
 
-    def raw(self, *parts, pause=0.0, half=False):
+    def raw(self, *parts, pause=0.0):
         """What comes back for bytes, sent as they stand, until the server closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             for part in parts:
                 connection.sendall(part)
                 time.sleep(pause)
-            if half:
-                connection.shutdown(socket.SHUT_WR)
             received = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := connection.recv(65536):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from served import Served, encoded, picture
-from servers import BadServer
+from servers import Server
 
 from hangtag.catalogue.pictures import read_picture
 
@@ -50,12 +50,13 @@ def test_a_bad_picture_among_good_ones_is_a_tag_with_an_error(served, photos):
 
 
 def test_all_bad_is_422_with_the_same_body_and_an_error(served):
-    huge = picture(20_000, 20_000, form="PNG", mode="1", colour=0)
-    answer = served.predict(huge, b"no picture")
+    huge, large = (picture(side, side, form="PNG", mode="1", colour=0) for side in (20_000, 7_100))
+    answer = served.predict(huge, large, b"no picture")
     assert answer.status_code == 422
     told = answer.json()
-    assert "20000 x 20000" in told["tags"][0]["error"]
-    assert "20000 x 20000" in told["error"]["message"]
+    assert "more pixels than can be decoded" in told["tags"][0]["error"]
+    assert "7100 x 7100 pixels; at most 50,000,000" in told["tags"][1]["error"]
+    assert "more pixels than can be decoded" in told["error"]["message"]
     assert served.json({"images": [{"base64": "###"}]}).json()["tags"][0]["error"].startswith("picture is not base64")
 
 
@@ -141,7 +142,7 @@ def test_a_name_comes_back_as_it_was_sent_and_harms_nothing(served, photos):
 
 
 def test_urls_are_fetched_only_where_allowed(served, model, photos):
-    with BadServer({"/a.jpg": photos[0], "/page": b"<html>"}) as elsewhere:
+    with Server({"/a.jpg": photos[0], "/page": b"<html>"}) as elsewhere:
         url = f"http://localhost:{elsewhere.port}/a.jpg"
         answer = served.json({"images": [{"url": url}]})
         assert answer.status_code == 422

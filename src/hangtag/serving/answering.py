@@ -9,17 +9,17 @@ from typing import Any
 
 from PIL import Image
 
+from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.tagger import Tagger
 from hangtag.schema import tag_schema
 from hangtag.serving.batching import Job
-from hangtag.serving.until_core import Ask, answer, categories, prompt_tokens
 
 
 @dataclass(frozen=True)
 class Answered:
     """A job's tag, and what was asked for beside it."""
 
-    tag: Any
+    tag: Tag
     neighbours: list[dict[str, Any]]
 
 
@@ -28,7 +28,7 @@ class Model:
 
     def __init__(self, tagger: Tagger, run: Path) -> None:
         self.tagger = tagger
-        self.schema = tag_schema(tagger.recipe.task.template, categories(tagger))
+        self.schema = tag_schema(tagger.recipe.task.template, tagger.known)
         self.question = tagger.recipe.task.prompt
         tokenizer = tagger.processor.tokenizer
         self.special = ["<|", *sorted(str(each) for each in tokenizer.added_tokens_decoder.values())]
@@ -36,7 +36,7 @@ class Model:
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's prompt, pictures included."""
-        return prompt_tokens(self.tagger, ask)
+        return self.tagger.prompt_tokens(ask)
 
     def run(self, jobs: Sequence[Job]) -> list[Answered]:
         """One batch."""
@@ -47,7 +47,7 @@ class Model:
 
         listened = any(job.on_text for job in jobs)
         asks = [job.ask for job in jobs]
-        tags = answer(self.tagger, asks, on_text if listened else None, lambda row: jobs[row].cancelled)
+        tags = self.tagger.answer(asks, on_text if listened else None, lambda row: jobs[row].cancelled)
         nearest = self._nearest(jobs)
         return [Answered(tag, nearest.get(row, [])) for row, tag in enumerate(tags)]
 
@@ -70,7 +70,7 @@ class Model:
             for row, nearest in zip(rows, found, strict=True)
         }
 
-    def heat(self, picture: Image.Image, tag: Any) -> dict[str, Any] | None:
+    def heat(self, picture: Image.Image, tag: Tag) -> dict[str, Any] | None:
         """Where in the picture a tag came from; None where it has no fields. Takes as long as many answers."""
         from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
 

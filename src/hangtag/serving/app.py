@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from hangtag.serving import documents
+from hangtag.serving.bodies import Gone
 from hangtag.serving.chatting import chat
 from hangtag.serving.describing import ABOUT, DESCRIBED
 from hangtag.serving.guard import Guard
@@ -62,7 +63,12 @@ def make_app(service: Service) -> ASGIApp:
 
 def _bound(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def bound(request: Request) -> Response:
-        return await endpoint(service, request)
+        try:
+            return await endpoint(service, request)
+        except Gone:
+            raise
+        except Exception as error:  # Starlette would tell it in a form of its own
+            return as_refused(error).response()
 
     bound.__name__, bound.__doc__ = endpoint.__name__, (endpoint.__doc__ or "").partition("\n")[0]
     return bound

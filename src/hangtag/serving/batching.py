@@ -20,8 +20,8 @@ from typing import Any
 
 from PIL import Image
 
+from hangtag.prediction.tag import Ask
 from hangtag.serving.refusals import busy
-from hangtag.serving.until_core import Ask
 
 _FIRST_GUESS = 0.1
 """Seconds that a picture takes, before any was seen."""

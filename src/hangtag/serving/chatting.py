@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hangtag.prediction.tag import Ask
 from hangtag.serving.answering import Answered
 from hangtag.serving.batching import Job
 from hangtag.serving.chat_form import UNABLE, ChatRequest, ImagePart, SchemaFormat, TextPart
@@ -22,7 +23,6 @@ from hangtag.serving.completions import Completion, Stream, unusable
 from hangtag.serving.pictures import Picture, Upload
 from hangtag.serving.refusals import Refused, json_response, wrong_fields
 from hangtag.serving.service import Service
-from hangtag.serving.until_core import Ask
 from hangtag.serving.wanted import wanted_fields
 
 
@@ -54,7 +54,8 @@ async def chat(service: Service, request: Request) -> Response:
         question = _question(service, asked)
         held.enter_context(service.batcher.take(1))
         pictures = await service.until_gone(request, service.decoder.pictures(question.uploads, shown=False))
-        job = Job(Ask(_canvases(pictures), question.prompt, question.held, _most_tokens(service, asked)))
+        most = _most_tokens(service, asked)
+        job = Job(Ask(_canvases(pictures), question.prompt, question.held, most_tokens=most))
         completion = Completion(service.settings.name, question.fields)
         if asked.stream:
             with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
@@ -109,9 +110,8 @@ def _prompt(service: Service, words: str) -> str | None:
     if words.strip() in ("", service.model.question.strip()):
         return None
     if special := next((each for each in service.model.special if each in words), None):
-        raise Refused(
-            400, f"the words hold {special!r}, which stands for a part of the prompt itself", param="messages"
-        )
+        message = f"the words hold {special!r}, which stands for a part of the prompt itself; leave it out"
+        raise Refused(400, message, param="messages")
     return words
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hangtag.errors import HangtagError
+from hangtag.prediction.tag import Tag
 from hangtag.serving.answering import Answered
 from hangtag.serving.batching import Job
 from hangtag.serving.bodies import Gone
@@ -32,7 +33,7 @@ class Completion:
         self.fields = fields
         self.head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
 
-    def content(self, tag: Any) -> str | None:
+    def content(self, tag: Tag) -> str | None:
         """What the message holds; None where no JSON came of it."""
         if self.fields is None:
             return tag.raw or ""
@@ -40,7 +41,7 @@ class Completion:
             return None
         return json.dumps({name: tag.fields[name] for name in self.fields}, ensure_ascii=False, allow_nan=False)
 
-    def whole(self, tag: Any) -> dict[str, Any]:
+    def whole(self, tag: Tag) -> dict[str, Any]:
         """A chat.completion."""
         content = self.content(tag)
         refusal = None if content is not None or not tag.finished else tag.error
@@ -53,7 +54,7 @@ class Completion:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         return {**self.head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    def last_pieces(self, tag: Any, with_usage: bool) -> list[dict[str, Any]]:
+    def last_pieces(self, tag: Tag, with_usage: bool) -> list[dict[str, Any]]:
         """What a stream ends with."""
         pieces = [self.piece({}, _reason(tag))]
         if with_usage:
@@ -66,11 +67,11 @@ def unusable(error: HangtagError) -> Refused:
     return Refused(400, str(error), param="messages", code="invalid_prompt")
 
 
-def _reason(tag: Any) -> str:
+def _reason(tag: Tag) -> str:
     return "stop" if tag.finished else "length"
 
 
-def _usage(tag: Any) -> dict[str, int]:
+def _usage(tag: Tag) -> dict[str, int]:
     read, written = tag.tokens
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
@@ -119,10 +120,10 @@ class Stream(Response):
             async for piece in self._written():
                 yield _event(piece)
                 sent = True
-        except Exception as error:
+        except Refused as refused:
             if not sent:
                 raise
-            yield _event(as_refused(error).body())
+            yield _event(refused.body())
 
     async def _written(self) -> AsyncIterator[dict[str, Any]]:
         loop = asyncio.get_running_loop()
@@ -154,7 +155,7 @@ class Stream(Response):
             (found,) = await self.service.in_time(self.service.answers([self.job]))
             self._pieces.put_nowait(found if isinstance(found, Answered) else unusable(found))
         except Exception as error:
-            self._pieces.put_nowait(error)
+            self._pieces.put_nowait(as_refused(error))
 
 
 def _put(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Any], text: str) -> None:

@@ -65,10 +65,9 @@ class Guard:
         except Gone:
             status = _GONE
         except Exception as error:
-            told = as_refused(error)
             if status:
                 raise
-            await told.response()(scope, receive, guarded_send)
+            await as_refused(error).response()(scope, receive, guarded_send)
         finally:
             seconds = time.monotonic() - started
             self.answered(_route(scope), status or _GONE, seconds)

@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hangtag.errors import HangtagError
+from hangtag.prediction.tag import Ask
 from hangtag.serving.answering import Answered
 from hangtag.serving.batching import Job
 from hangtag.serving.bodies import multipart_parts
 from hangtag.serving.pictures import Picture, Upload
 from hangtag.serving.refusals import Refused, error_body, json_response, wrong_fields
 from hangtag.serving.service import Service
-from hangtag.serving.until_core import Ask
 
 _MOST_NEIGHBOURS = 20
 

@@ -72,8 +72,9 @@ class Settings:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine and no other."""
+    host = host.lower()
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
