@@ -77,6 +77,7 @@ class Browser:
         self.session = self.ask("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+        self.ask("Emulation.setFocusEmulationEnabled", enabled=True)
 
     @staticmethod
     def _high(descriptor):
@@ -138,10 +139,10 @@ class Browser:
             elif parts.scheme in ("http", "https", "ws", "wss"):
                 self.troubles.append(parts.geturl())
 
-    def open(self, page, width=1200, height=900, scheme="light", media="", scripts=True):
+    def open(self, page, width=1200, height=900, scheme="light", media="", scripts=True, motion=True):
         """Open a file, or a page of a server by its URL, afresh."""
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.screen(width, height, scheme, media)
+        self.screen(width, height, scheme, media, motion)
         self.troubles, self.events, self.asked = [], [], []
         served = str(page).startswith(("http://", "https://"))
         url = str(page) if served else Path(page).absolute().as_uri()
