@@ -17,6 +17,7 @@ from hangtag.serving.listening import bind
 from hangtag.serving.server import Server
 from hangtag.serving.service import Service
 from hangtag.serving.settings import Limits, Settings
+from hangtag.serving.workers import Local
 
 PATIENCE = 60
 
@@ -25,15 +26,15 @@ class GatedModel(Model):
     """The model itself; a batch waits at the gate where that is closed, and is noted."""
 
     def __init__(self, tagger, run):
-        super().__init__(tagger, run)
+        super().__init__(tagger, run, [Local(tagger)])
         self.gate, self.arrived, self.batches = threading.Event(), threading.Event(), []
         self.gate.set()
 
-    def run(self, jobs):
+    def run(self, jobs, hand):
         self.arrived.set()
         assert self.gate.wait(PATIENCE)
         self.batches.append(len(jobs))
-        return super().run(jobs)
+        return super().run(jobs, hand)
 
 
 class Served:

@@ -34,6 +34,10 @@ def serve(
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Pictures accepted at once; beyond it 503.")] = 64,
     batch: Annotated[int | None, typer.Option(min=1, help="Most pictures run together.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that run the model; by default one a core for a small one on the CPU."),
+    ] = None,
     wait: Annotated[float, typer.Option(min=0, max=1000, help="Longest wait for others to run with, ms.")] = 8.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds in which a request must be answered.")] = 60.0,
     max_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one request.")] = 32,
@@ -66,6 +70,7 @@ def serve(
         access_log=access_log,
         wait=wait / 1000,
         rows=batch,
+        workers=workers,
         limits=limits,
     )
     Run(run).require_model()

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.tagger import Tagger
 from hangtag.schema import tag_schema
 from hangtag.serving.batching import Job
+from hangtag.serving.workers import Hand, Worker
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,10 @@ class Answered:
 
 
 class Model:
-    """A run's tagger and its training pictures. `run` is called on one thread only."""
+    """A run's tagger, who runs it, and its training pictures. `run` is called on one thread of each hand."""
 
-    def __init__(self, tagger: Tagger, run: Path) -> None:
-        self.tagger = tagger
+    def __init__(self, tagger: Tagger, run: Path, hands: Sequence[Hand]) -> None:
+        self.tagger, self.hands = tagger, hands
         self.schema = tag_schema(tagger.recipe.task.template, tagger.known)
         self.question = tagger.recipe.task.prompt
         tokenizer = tagger.processor.tokenizer
@@ -38,7 +37,7 @@ class Model:
         """Tokens of an ask's prompt, pictures included."""
         return self.tagger.prompt_tokens(ask)
 
-    def run(self, jobs: Sequence[Job]) -> list[Answered]:
+    def run(self, jobs: Sequence[Job], hand: Hand) -> list[Answered]:
         """One batch."""
 
         def on_text(row: int, text: str) -> None:
@@ -47,20 +46,20 @@ class Model:
 
         listened = any(job.on_text for job in jobs)
         asks = [job.ask for job in jobs]
-        tags = self.tagger.answer(asks, on_text if listened else None, lambda row: jobs[row].cancelled)
-        nearest = self._nearest(jobs)
+        tags = hand.answer(asks, on_text if listened else None, lambda row: jobs[row].cancelled)
+        nearest = self._nearest(jobs, hand)
         return [Answered(tag, nearest.get(row, [])) for row, tag in enumerate(tags)]
 
     def thumbnail(self, picture: str) -> bytes | None:
         """A training picture as a JPEG, by its place in the list of neighbours."""
         return self.neighbours.thumbnail(picture) if self.neighbours else None
 
-    def _nearest(self, jobs: Sequence[Job]) -> dict[int, list[dict[str, Any]]]:
+    def _nearest(self, jobs: Sequence[Job], hand: Hand) -> dict[int, list[dict[str, Any]]]:
         shown = {row: job.shown for row, job in enumerate(jobs) if job.neighbours and job.shown and not job.cancelled}
         if not shown or self.neighbours is None:
             return {}
         rows = list(shown)
-        features_ND = self.tagger.features(list(shown.values()))
+        features_ND = hand.features(list(shown.values()))
         found = self.neighbours.nearest(features_ND, max(jobs[row].neighbours for row in rows))
         return {
             row: [
@@ -70,17 +69,13 @@ class Model:
             for row, nearest in zip(rows, found, strict=True)
         }
 
-    def heat(self, picture: Image.Image, tag: Tag) -> dict[str, Any] | None:
-        """Where in the picture a tag came from; None where it has no fields. Takes as long as many answers."""
-        from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
-
-        found = heat(self.tagger, picture, tag)
-        return None if found is None else dict(found.record())
-
     def close(self) -> None:
         """Stop what goes on beside the answers."""
         if self.neighbours:
             self.neighbours.close()
+        for each in self.hands:
+            if isinstance(each, Worker):
+                each.close()
 
 
 def _neighbours(run: Path, tagger: Tagger) -> Any:

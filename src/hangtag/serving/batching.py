@@ -1,8 +1,8 @@
-"""One thread for the model, and requests that wait for it together.
+"""Requests that wait for the model together: a thread for each hand that runs it.
 
-Pictures that arrive while the model works are run together next. A batch begins at once where as many wait as were
-run last; else it waits a few milliseconds for more: clients that were answered together come back together. What is
-run together is bounded in rows and in prompt tokens, padding included.
+Pictures that arrive while all hands work are run together next; several idle hands share what waits. A batch begins at
+once where as many wait as were run last; else it waits a few milliseconds for more: clients that were answered together
+come back together. What is run together is bounded in rows and in prompt tokens, padding included.
 
 Whoever wants an answer first takes places, so that what is accepted is bounded and never dropped.
 """
@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from PIL import Image
 
 from hangtag.prediction.tag import Ask
 from hangtag.serving.refusals import busy
+from hangtag.serving.workers import Hand, WorkerLost
 
 _FIRST_GUESS = 0.1
 """Seconds that a picture takes, before any was seen."""
@@ -41,7 +42,7 @@ class Job:
     shown: Image.Image | None = None
     neighbours: int = 0
     on_text: Callable[[str], None] | None = None
-    alone: Callable[[], Any] | None = None
+    alone: Callable[[Hand], Any] | None = None
     cancelled: bool = False
     tokens: int = 0
     arrived: float = field(default_factory=time.monotonic)
@@ -53,14 +54,15 @@ class Job:
         return self.alone is not None, self.ask.held
 
 
-Run = Callable[[Sequence[Job]], Sequence[Any]]
+Run = Callable[[Sequence[Job], Hand], Sequence[Any]]
 
 
 class Batcher:
     """Runs jobs in batches.
 
     Args:
-        run: answers a batch on the model's thread; an exception in place of an answer is that job's alone.
+        run: answers a batch on a hand's thread; an exception in place of an answer is that job's alone.
+        hands: who runs it.
         tokens_of: prompt tokens of an ask.
         rows, tokens: bounds of a batch.
         wait: the longest that a job waits for others, seconds.
@@ -71,6 +73,7 @@ class Batcher:
     def __init__(
         self,
         run: Run,
+        hands: Sequence[Hand],
         tokens_of: Callable[[Ask], int],
         rows: int,
         tokens: int,
@@ -84,12 +87,15 @@ class Batcher:
         self.stopping = False
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
+        self._gathering = threading.Lock()
+        self._idle = self._hands = len(hands)
         self._closed = False
         self._last_rows = 1
         self._seconds_a_row = _FIRST_GUESS
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self.lost = asyncio.Event()
+        for hand in hands:
+            threading.Thread(target=self._work, args=(hand,), name="model", daemon=True).start()
 
     @property
     def waiting(self) -> int:
@@ -144,31 +150,51 @@ class Batcher:
             self._closed = True
             self._changed.notify()
 
-    def _work(self) -> None:
+    def _work(self, hand: Hand) -> None:
         while batch := self._next_batch():
             started = time.monotonic()
-            answers = self._answers(batch)
+            try:
+                answers = self._answers(batch, hand)
+            except WorkerLost as error:
+                self._lose(batch, error)
+                return
             seconds = time.monotonic() - started
-            self._last_rows = len(batch)
             self._seconds_a_row += (seconds / len(batch) - self._seconds_a_row) / 4
             self._ran(len(batch), seconds)
-            try:
-                self._loop.call_soon_threadsafe(_deliver, batch, answers)
-            except RuntimeError:  # the loop was closed: the server was told twice to stop
-                return
+            self._tell(_deliver, batch, answers)
+            with self._changed:
+                self._idle += 1
 
-    def _answers(self, batch: list[Job]) -> Sequence[Any]:
+    def _answers(self, batch: list[Job], hand: Hand) -> Sequence[Any]:
         try:
-            return self._run(batch) if batch[0].alone is None else [batch[0].alone()]
+            return self._run(batch, hand) if batch[0].alone is None else [batch[0].alone(hand)]
+        except WorkerLost:
+            raise
         except Exception as error:
             # One of them may be to blame; the others shall not pay for it.
-            return [error] if len(batch) == 1 else [self._answers([job])[0] for job in batch]
+            return [error] if len(batch) == 1 else [self._answers([job], hand)[0] for job in batch]
+
+    def _lose(self, batch: list[Job], error: WorkerLost) -> None:
+        """A hand has gone, and the server is to stop; with the last one goes everything that waits."""
+        with self._changed:
+            self._hands -= 1
+            left = [] if self._hands else list(self._waiting)
+        self._tell(_deliver, [*batch, *left], [error] * (len(batch) + len(left)))
+        self._tell(self.lost.set)
+
+    def _tell(self, *what: Any) -> None:
+        with suppress(RuntimeError):  # the loop was closed: the server was told twice to stop
+            self._loop.call_soon_threadsafe(*what)
 
     def _next_batch(self) -> list[Job]:
-        """Waits for jobs; empty when there will be no more."""
-        while self._some_wait():
-            if batch := self._together():
-                return batch
+        """Waits for jobs; empty when there will be no more. One hand at a time."""
+        with self._gathering:
+            while self._some_wait():
+                if batch := self._together(-(-len(self._waiting) // self._idle)):
+                    self._last_rows = len(batch)
+                    with self._changed:
+                        self._idle -= 1
+                    return batch
         return []
 
     def _some_wait(self) -> bool:
@@ -179,15 +205,22 @@ class Batcher:
             if not self._waiting:
                 return False
             until = self._waiting[0].arrived + self.wait
-            while len(self._waiting) < min(self._last_rows, self.rows) and (left := until - time.monotonic()) > 0:
+            while (
+                len(self._waiting) < min(self._last_rows * self._idle, self.rows)
+                and (left := until - time.monotonic()) > 0
+            ):
                 self._changed.wait(left)
         return True
 
-    def _together(self) -> list[Job]:
-        """The first jobs that can be run together: all held to the schema or none, within rows and tokens."""
+    def _together(self, share: int) -> list[Job]:
+        """The first jobs that can be run together: all held to the schema or none, within rows and tokens.
+
+        Args:
+            share: the most that this hand should take.
+        """
         batch: list[Job] = []
         longest = 0
-        while self._waiting and len(batch) < self.rows:
+        while self._waiting and len(batch) < min(self.rows, share):
             job = self._waiting[0]
             if job.cancelled or not self._measured(job):
                 self._waiting.popleft()
@@ -206,7 +239,7 @@ class Batcher:
         try:
             job.tokens = self._tokens_of(job.ask)
         except Exception as error:
-            self._loop.call_soon_threadsafe(_deliver, [job], [error])
+            self._tell(_deliver, [job], [error])
         return bool(job.tokens)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import torch
 import uvicorn
 
 from hangtag.prediction.loading import load
@@ -16,6 +17,7 @@ from hangtag.serving.app import make_app
 from hangtag.serving.protocol import protocol_for
 from hangtag.serving.service import Service
 from hangtag.serving.settings import Settings
+from hangtag.serving.workers import WorkerLost, hands
 
 _KEEP_ALIVE = 30
 """Seconds that an idle connection is kept: longer than clients keep theirs, so that none asks as it is closed."""
@@ -27,14 +29,19 @@ def serve(run: Path, settings: Settings, listener: socket.socket, say: Callable[
     Raises:
         RunError: the model cannot be loaded.
     """
-    model = Model(load(run), run)
-    asyncio.run(_serve(model, settings, listener, say))
+    torch.set_num_threads(1)  # no threads before processes are forked
+    tagger = load(run)
+    model = Model(tagger, run, hands(tagger, settings.workers, settings.rows or tagger.batch_size, listener))
+    if asyncio.run(_serve(model, settings, listener, say)):
+        raise WorkerLost("a process of the model ended, and so the server did; is there memory enough for --workers?")
 
 
-async def _serve(model: Model, settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> None:
+async def _serve(model: Model, settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> bool:
+    """Whether it had to stop."""
     server = Server(Service(model, settings), say)
     say(f"{settings.name} on http://{_shown(listener)}; stop it with Ctrl-C")
     await server.serve([listener])
+    return server.service.batcher.lost.is_set()
 
 
 class Server(uvicorn.Server):
@@ -65,11 +72,17 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self.stop)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Until it is stopped."""
+        """Until it is stopped, or cannot go on."""
+        watching = self._loop.create_task(self._watch())
         try:
             await super().serve(sockets)
         finally:
+            watching.cancel()
             self.service.close()
+
+    async def _watch(self) -> None:
+        await self.service.batcher.lost.wait()
+        self.stop()
 
     def stop(self) -> None:
         """Answer what was accepted, and nothing more; called again, end at once. On the event loop's thread."""

@@ -29,8 +29,9 @@ class Service:
         self.decoder = Decoder(settings, model.tagger.processor.image_processor)
         self.batcher = Batcher(
             model.run,
+            model.hands,
             self._tokens_of,
-            settings.rows or model.tagger.batch_size,
+            settings.rows or min(settings.limits.places, model.tagger.batch_size),
             settings.tokens,
             settings.wait,
             settings.limits.places,

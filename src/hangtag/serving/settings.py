@@ -48,6 +48,7 @@ class Settings:
         origins: web origins whose pages may ask ("*" for all); none unless told.
         wait: the longest that a request waits for others to be run with it, seconds.
         rows: pictures that are run together; None: as many as the tagger's batch.
+        workers: processes that run the model; None: see `workers.hands`.
         tokens: prompt tokens that are run together, padding included.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     access_log: bool = False
     wait: float = 0.008
     rows: int | None = None
+    workers: int | None = None
     tokens: int = 65_536
     limits: Limits = field(default_factory=Limits)
 
