@@ -1,7 +1,7 @@
 """The training products most like a picture: "why this price".
 
 RUN/neighbours.safetensors   features [rows, hidden] of the training pictures in float16, and in its metadata what they
-                             are of: digests of the model's files and of the rows
+                             are of: a digest of the model's files and of the rows
 
 It is made in the background when a server first starts. Where that would take too long, or the catalogue is no longer
 where the run was trained on it, there are no neighbours.
@@ -36,7 +36,7 @@ NAME = "neighbours.safetensors"
 SIDE = 320
 MOST_SECONDS = 600.0
 """Longer than this no server works on the features beside its answers."""
-_AT_ONCE = 16
+_AT_ONCE = 8
 _KEPT = 512
 """Thumbnails."""
 
@@ -177,12 +177,15 @@ class Neighbours:
 
 def _once(rows: Sequence[UsableRow]) -> list[UsableRow]:
     """Without those that have an earlier row's picture and fields."""
-    return list({(row.pictures, *row.values.values()): row for row in reversed(rows)}.values())[::-1]
+    first: dict[tuple[object, ...], UsableRow] = {}
+    for row in rows:
+        first.setdefault((row.pictures, *row.values.values()), row)
+    return list(first.values())
 
 
 def _origin(run: Run, rows: Sequence[UsableRow]) -> str:
-    """A digest of what features are of: the model's files by size and time, each row's picture and fields."""
-    files = sorted(path for path in run.model.iterdir() if path.is_file() and path.name != NAME)
+    """A digest of what features are of: the model's weights by size and time, each row's picture and fields."""
+    files = sorted(path for path in run.model.glob("*.safetensors") if path.name != NAME)
     model = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     shown = [[row.pictures[0].name, row.pictures[0].stat().st_size, row.values] for row in rows]
     return hashlib.sha256(json.dumps([model, shown]).encode()).hexdigest()

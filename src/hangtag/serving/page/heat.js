@@ -69,7 +69,7 @@ function summary(map, name) {
   if (most < WEAK) return `No single place decides ${what}.`;
   const hot = cells.filter(({ heat }) => heat >= 0.6 * most);
   const middle = (axis) => hot.reduce((sum, each) => sum + each.heat * each[axis], 0) / hot.reduce((sum, { heat }) => sum + heat, 0);
-  const third = (share, names) => names[share < 0.38 ? 0 : share > 0.62 ? 2 : 1];
+  const third = (share, names) => names[share < 1 / 3 ? 0 : share > 2 / 3 ? 2 : 1];
   const place = [third(middle("y"), ["top", "", "bottom"]), third(middle("x"), ["left", "", "right"])].filter(Boolean).join(" ");
   return `${capital(what)} depends most on the ${place || "middle"} of the picture.`;
 }
