@@ -6,11 +6,17 @@ import shutil
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from conftest import HANGTAG, hangtag
 from forked import PATIENCE, Command, forkable
+from served import data_uri
+
+from hangtag.catalogue.pictures import read_picture
 
 
 class Serving:
@@ -48,6 +54,37 @@ def test_a_signal_while_it_works_answers_what_was_accepted_and_ends_with_0(small
         assert all(each["fields"] for each in answer.json()["tags"])
         assert serving.stopped() == 0
     assert "4 pictures are still answered" in serving.said.read_text()
+    assert "Traceback" not in serving.said.read_text()
+
+
+def test_model_processes_answer_as_one_does_and_end_with_the_server(small_run, photos, tagger, tmp_path):
+    expected = [tag.raw for tag in tagger.tags([read_picture(each) for each in photos[:4]])]
+    with Serving(tmp_path / "said", small_run, "--workers", 3) as serving:
+        workers = serving.command.workers()
+        assert len(workers) == 3
+        with ThreadPoolExecutor(4) as pool:
+            answers = pool.map(lambda each: serving.client.post("/v1/predict", files={"files": each}), photos[:4])
+        assert [each.json()["tags"][0]["raw"] for each in answers] == expected
+        with openai.OpenAI(base_url=f"{serving.client.base_url}/v1", api_key="none") as client:
+            part = {"type": "image_url", "image_url": {"url": data_uri(photos[0])}}
+            messages = [{"role": "user", "content": [part]}]
+            pieces = client.chat.completions.create(model="run", messages=messages, stream=True)
+            assert "".join(each.choices[0].delta.content or "" for each in pieces) == expected[0]
+            with pytest.raises(openai.BadRequestError, match="leave it out"):
+                client.chat.completions.create(model="run", messages=[*messages, {"role": "system", "content": "<|"}])
+        os.killpg(serving.command.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
+        assert serving.stopped() == 0
+    assert not any(Path(f"/proc/{each}").exists() for each in workers)
+
+
+def test_a_model_process_that_dies_ends_the_server_with_a_word(small_run, photos, tmp_path):
+    with Serving(tmp_path / "said", small_run, "--workers", 2) as serving:
+        for each in serving.command.workers():
+            os.kill(each, signal.SIGKILL)
+        answer = serving.client.post("/v1/predict", files={"files": photos[0]})
+        assert answer.status_code == 503
+        assert serving.stopped() == 1
+    assert "a process of the model ended" in serving.said.read_text()
     assert "Traceback" not in serving.said.read_text()
 
 

@@ -14,8 +14,9 @@ from hangtag.serving.batching import Batcher, Job
 from hangtag.serving.bodies import Bodies, Gone
 from hangtag.serving.metrics import Metrics
 from hangtag.serving.pictures import Decoder
-from hangtag.serving.refusals import Refused
+from hangtag.serving.refusals import Refused, busy
 from hangtag.serving.settings import Settings
+from hangtag.serving.workers import WorkerLost
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ class Service:
         for each in found:
             if isinstance(each, Answered):
                 self.metrics.spent(each.tag.tokens)
+            elif isinstance(each, WorkerLost):
+                raise busy("the server cannot go on, and ends", 5, "stopping")
             elif not isinstance(each, DataError | ModelError):
                 raise each
         return found

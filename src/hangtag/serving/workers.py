@@ -60,8 +60,10 @@ class Local:
 
     def heat(self, picture: Image.Image, tag: Tag) -> dict[str, Any] | None:
         """A heat map's record; None where the tag has no fields."""
-        from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
-
+        try:
+            from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
+        except ImportError:
+            return None
         found = heat(self.tagger, picture, tag)
         return None if found is None else dict(found.record())
 
