@@ -11,6 +11,7 @@ from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.tagger import Tagger
 from hangtag.schema import tag_schema
 from hangtag.serving.batching import Job
+from hangtag.serving.neighbours import Neighbours, Say, silent
 from hangtag.serving.workers import Hand, Worker
 
 
@@ -25,13 +26,13 @@ class Answered:
 class Model:
     """A run's tagger, who runs it, and its training pictures. `run` is called on one thread of each hand."""
 
-    def __init__(self, tagger: Tagger, run: Path, hands: Sequence[Hand]) -> None:
+    def __init__(self, tagger: Tagger, run: Path, hands: Sequence[Hand], say: Say = silent) -> None:
         self.tagger, self.hands = tagger, hands
         self.schema = tag_schema(tagger.recipe.task.template, tagger.known)
         self.question = tagger.recipe.task.prompt
         tokenizer = tagger.processor.tokenizer
         self.special = ["<|", *sorted(str(each) for each in tokenizer.added_tokens_decoder.values())]
-        self.neighbours = _neighbours(run, tagger)
+        self.neighbours = Neighbours.open(run, tagger, say)
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's prompt, pictures included."""
@@ -76,11 +77,3 @@ class Model:
         for each in self.hands:
             if isinstance(each, Worker):
                 each.close()
-
-
-def _neighbours(run: Path, tagger: Tagger) -> Any:
-    try:
-        from hangtag.serving.neighbours import Neighbours  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        return None
-    return Neighbours.open(run, tagger)

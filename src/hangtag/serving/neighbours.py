@@ -44,7 +44,8 @@ Say = Callable[[str], None]
 Features = NDArray[np.float32]
 
 
-def _silent(words: str) -> None: ...
+def silent(words: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Neighbours:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def open(cls, run: str | Path, tagger: Tagger, say: Say = _silent) -> Neighbours | None:
+    def open(cls, run: str | Path, tagger: Tagger, say: Say = silent) -> Neighbours | None:
         """The training products of a run; None where its catalogue is gone or shows other than one picture a row.
 
         Features that are absent, or of another model or other rows, are made in the background.

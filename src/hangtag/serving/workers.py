@@ -22,6 +22,7 @@ from hangtag.machine import cores
 from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.writing import Cancelled, OnText
+from hangtag.serving.heat import heat
 
 SMALL = 500_000_000
 """Bytes of weights up to which several processes are the default on a CPU."""
@@ -60,10 +61,6 @@ class Local:
 
     def heat(self, picture: Image.Image, tag: Tag) -> dict[str, Any] | None:
         """A heat map's record; None where the tag has no fields."""
-        try:
-            from hangtag.serving.heat import heat  # type: ignore[import-untyped,unused-ignore]
-        except ImportError:
-            return None
         found = heat(self.tagger, picture, tag)
         return None if found is None else dict(found.record())
 
