@@ -301,6 +301,7 @@ def test_a_token_is_asked_for_until_it_is_right(browser, model, pictures):
             browser.until("document.getElementById('token').open")
             browser.until(f"document.getElementById('token-why').textContent.includes('{told}')")
             assert browser.run(FOCUS) == "token-field"
+            assert browser.low_contrast() == {}
             browser.ask("Input.insertText", text=given)
             browser.key("Enter", text="\r", windowsVirtualKeyCode=13)
         browser.until(f"{TAGS} === 2")
