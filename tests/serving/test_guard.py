@@ -255,6 +255,8 @@ def test_metrics_count_and_strangers_cannot_make_up_routes(served, photos):
     text = served.client.get("/metrics").text
     assert "made-up" not in text
     assert 'route="other",status="404"' in text
+    assert served.client.get("/health", headers={"Host": "evil.example"}).status_code == 403
+    assert count('hangtag_refused_total{reason="foreign host or page"}') >= 1
     assert "_created" not in text
 
 

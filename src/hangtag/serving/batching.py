@@ -159,7 +159,7 @@ class Batcher:
                 self._lose(batch, error)
                 return
             seconds = time.monotonic() - started
-            self._seconds_a_row += (seconds / len(batch) - self._seconds_a_row) / 4
+            self._seconds_a_row += (seconds / len(batch) / self._hands - self._seconds_a_row) / 4
             self._ran(len(batch), seconds)
             self._tell(_deliver, batch, answers)
             with self._changed:

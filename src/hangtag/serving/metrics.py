@@ -8,6 +8,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_REFUSED = {
+    401: "no token",
+    403: "foreign host or page",
+    408: "too slow",
+    413: "too large",
+    499: "client gone",
+    503: "too much to do",
+    504: "no answer in time",
+}
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -39,6 +48,8 @@ class Metrics:
         """A request was answered."""
         self.requests.labels(route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
+        if status in _REFUSED:
+            self.refused.labels(_REFUSED[status]).inc()
 
     def ran(self, rows: int, seconds: float) -> None:
         """A batch was run."""

@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -166,7 +167,7 @@ def hands(tagger: Tagger, count: int | None, rows: int, listener: socket.socket)
     Raises:
         UsageError: more than one where processes cannot be forked or the model is on an accelerator.
     """
-    forkable = tagger.model.device.type == "cpu" and "fork" in multiprocessing.get_all_start_methods()
+    forkable = tagger.model.device.type == "cpu" and sys.platform == "linux"
     if count is None:
         weights = sum(each.numel() * each.element_size() for each in tagger.model.parameters())
         count = min(cores(), _MOST) if forkable and weights <= SMALL else 1
@@ -174,7 +175,7 @@ def hands(tagger: Tagger, count: int | None, rows: int, listener: socket.socket)
         torch.set_num_threads(cores())
         return [Local(tagger)]
     if not forkable:
-        raise UsageError(f"--workers {count}: several are for a model on the CPU, where processes can be forked; use 1")
+        raise UsageError(f"--workers {count}: several are for a model on the CPU, on Linux; use 1")
     gc.freeze()  # what lies in memory now stays shared
     made: list[Worker] = []
     for _ in range(count):
