@@ -85,4 +85,4 @@ async def picture(service: Service, request: Request) -> Response:
     found = service.model.thumbnail(request.path_params["picture"])
     if found is None:
         raise Refused(404, "there is no such picture")
-    return Response(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(found, media_type="image/jpeg")
