@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, Browser
 from forked import Command, forkable
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -100,6 +101,16 @@ def small_run(small_catalogue):
         "train", "demo", "--out", out, *settings(f"data.path={small_catalogue}", "train.epochs=25", *TINY)
     )  # fmt: skip
     return out
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all pages."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine to open the page in")
+    browser = Browser()
+    yield browser
+    browser.close()
 
 
 def tiny_processor(num_crops=1):

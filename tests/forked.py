@@ -128,6 +128,7 @@ def _serve():
     _quiet_libraries(debug=False)  # as each command does before it imports more
     import hangtag.prediction.tagger
     import hangtag.report.assess
+    import hangtag.serving.server
     import hangtag.terminal
     import hangtag.training.train  # noqa: F401
 

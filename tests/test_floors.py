@@ -9,7 +9,7 @@ import hangtag
 
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
-    {"errors", "files", "machine", "progress"},
+    {"errors", "files", "machine", "markup", "progress"},
     {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},

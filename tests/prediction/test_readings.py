@@ -192,3 +192,20 @@ def test_what_can_end_a_number_begins_the_text_behind_it(tagger, literal):
     first = tokenizer(["5" + literal + "x"], add_special_tokens=False)["input_ids"][0]
     assert enders, "nothing could end it"
     assert any(token in enders for token in first)
+
+
+def test_values_alone_are_judged_as_beside_readings(tagger, rows, readings):
+    assert tagger.log_probs_of(*rows) == [each.truth for each in readings]
+
+
+def test_a_field_of_bytes_that_are_no_letters_has_its_tokens(tagger):
+    """Half a letter, as a model may write it: the fields behind it stand where they stand."""
+    tokenizer, template = tagger.processor.tokenizer, tagger.recipe.task.template
+    before, behind = template.write({"title": "@", "category3_code": "SOCKS", "full_price": 12.0}).split("@")
+    first, last = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (before, behind))
+    bad = tokenizer.convert_tokens_to_ids(["<0xF0>", "<0x9F>", "<0xFF>"])
+    ids = [*first, *bad, *last]
+    spans = tagger.judge.pieces.spans(template, ids)
+    assert ids[spans["title"][0] : spans["title"][1]] == bad
+    assert spans["full_price"][1] == len(ids)
+    assert tokenizer.decode(ids[spans["full_price"][0] :]).strip() == "12"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser
 from PIL import Image, ImageDraw
 
 from hangtag.answer import Template
@@ -179,16 +178,6 @@ def shop(tmp_path_factory) -> Catalogue:
 def run(tmp_path_factory, shop) -> Path:
     """A run evaluated on the shop's test split."""
     return make_run(tmp_path_factory.mktemp("runs") / "demo", shop, unreadable=0.07)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One headless Chromium for all pages."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine to open the page in")
-    browser = Browser()
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pages import Page
 from PIL import Image
 
 from hangtag.files import Run, read_json, read_jsonl, write_json, write_jsonl
+from hangtag.markup import script_json
 from hangtag.recipe import load_recipe
 from hangtag.report import page as report
 from hangtag.report import write_report
-from hangtag.report.templates import script_json
 
 HOSTILE = "</script><!--<script>alert(1)</script>\u2028\u202egnp.exe <b>&amp;{{ 7 * 7 }}"
 NEW_KEYS = ["levels", "by_category", "unseen", "unreadable", "estimates", "intervals", "confidence", "warnings"]

@@ -58,13 +58,13 @@ class Pieces:
         answer's end, which stands at len(ids). None where the answer is unreadable.
         """
         together, ends = self.ends(ids)
-        text = together.decode(errors="replace")
+        text = together.decode(errors="surrogateescape")  # what is no letter keeps its length in bytes
         found = template.spans(text)
         if found is None:
             return None
         tokens = {}
         for name, (start, stop) in found.items():
-            first, behind = (len(text[:place].encode(errors="replace")) for place in (start, stop))
+            first, behind = (len(text[:place].encode(errors="surrogateescape")) for place in (start, stop))
             tokens[name] = (
                 next(place for place, end in enumerate(ends) if end > first),
                 next((place for place, end in enumerate(ends) if end > behind), len(ids)),

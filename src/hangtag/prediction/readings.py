@@ -68,7 +68,7 @@ class Judge:
         """
         spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
         numbers = {name: self._numbers(name, answers) for name in self.alphabets}
-        judged = self._truths(answers, spans, truths) if truths is not None else [{} for _ in texts]
+        judged = self.truths(answers, truths) if truths is not None else [{} for _ in texts]
         return [
             Reading(
                 text,
@@ -96,16 +96,12 @@ class Judge:
         answers.forget_branches()
         return found
 
-    def _truths(
-        self,
-        answers: Answers,
-        spans: Sequence[Mapping[str, tuple[int, int]] | None],
-        truths: Sequence[Values],
-    ) -> list[dict[str, float]]:
+    def truths(self, answers: Answers, truths: Sequence[Values]) -> list[dict[str, float]]:
         """Each field's log probability of its true value, behind what the model itself wrote before it.
 
         Where the answer is unreadable there is nothing to stand behind: the true answer as a whole is judged.
         """
+        spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
         branches = [
             each for row, truth in enumerate(truths) for each in self._continuations(answers, row, spans[row], truth)
         ]

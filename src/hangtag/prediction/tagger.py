@@ -183,6 +183,21 @@ class Tagger:
                 progress(len(found), len(images))
         return found
 
+    def log_probs_of(self, images: Sequence[Shown], values: Sequence[Mapping[str, Value]]) -> list[dict[str, float]]:
+        """How likely the model finds given values of each picture's fields, behind what it writes before them itself.
+
+        Log probabilities by field. One that could not be judged, because the value reads as another form, is absent.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        judge = self.judge
+        found: list[dict[str, float]] = []
+        for batch in self._batches(images):
+            answers, _ = self._answers(self._inputs(_readable(batch)))
+            found += judge.truths(answers, values[len(found) : len(found) + len(batch)])
+        return found
+
     def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
         """The mean of the projected vision features of the global views shown: float32 [rows, hidden]; zeros for none.
 

@@ -9,27 +9,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hangtag.evaluation.metrics import show_amount
+from hangtag.markup import script_json, templates
 from hangtag.report.words import FILTERS
 
 _FOLDER = Path(__file__).parent
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_FOLDER),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters.update(FILTERS, amount=show_amount)
+_TEMPLATES = templates(_FOLDER, **FILTERS, amount=show_amount)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-_ESCAPES = str.maketrans({each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"})
 
 
 def fill(
@@ -53,12 +44,3 @@ def fill(
 
 def _read(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def script_json(value: Any) -> Markup:
-    """JSON that nothing can end or turn into a tag inside a script element. No NaN or infinity.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    return Markup(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPES))

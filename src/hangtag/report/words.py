@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def thousands(value: float) -> str:
     """A whole number: `12,345`."""
@@ -48,7 +50,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g}\u00a0s" if seconds < 10 else f"{seconds:.0f}\u00a0s"
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str]] = {
     "thousands": thousands,
     "counted": counted,
     "share": share,
