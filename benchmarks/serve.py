@@ -176,10 +176,10 @@ async def measure(load: Load, ports: tuple[int, int], rounds: int, seconds: floa
 
 
 def resident(process: int) -> int:
-    """Bytes of a process and its children that lie in memory."""
+    """Bytes of a process and its children that lie in memory, shared ones counted once."""
     total = 0
     for each in (process, *map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())):
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{each}/status").read_text())
+        found = re.search(r"Pss:\s+(\d+) kB", Path(f"/proc/{each}/smaps_rollup").read_text())
         total += 1024 * int(found[1]) if found else 0
     return total
 

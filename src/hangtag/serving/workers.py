@@ -165,7 +165,7 @@ def hands(tagger: Tagger, count: int | None, rows: int, listener: socket.socket)
         listener: not for them.
 
     Raises:
-        UsageError: more than one where processes cannot be forked or the model is on an accelerator.
+        UsageError: more than one where the model is on an accelerator or the system is not Linux.
     """
     forkable = tagger.model.device.type == "cpu" and sys.platform == "linux"
     if count is None:
