@@ -35,6 +35,7 @@ from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS, rows_at_once
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
+from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
 from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
 from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.pieces import Pieces
@@ -55,6 +56,20 @@ class Tag:
     fields: dict[str, Value] | None
     raw: str | None
     error: str | None = None
+    confidence: dict[str, float] | None = None
+    numbers: dict[str, dict[str, float | None]] | None = None
+    calibrated: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "fields": self.fields,
+            "confidence": self.confidence,
+            "numbers": self.numbers,
+            "raw": self.raw,
+            "error": self.error,
+            "calibrated": self.calibrated,
+        }
 
 
 class Tagger:
@@ -76,14 +91,47 @@ class Tagger:
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
         """A tag for each picture; one that cannot be read has an `error` and ends nothing."""
         tags: list[Tag] = []
-        for batch in self._batches(pictures):
-            readable = [each for each in batch if not isinstance(each, ImageError)]
-            answers = iter(self._generate(readable) if readable else [])
-            for each in batch:
-                tags.append(Tag(None, None, str(each)) if isinstance(each, ImageError) else self._tag(next(answers)))
-            if progress:
-                progress(len(tags), len(pictures))
+        with ThreadPoolExecutor(cores()) as pool:
+
+            def read(bounds: tuple[int, int]) -> list[list[Image.Image] | ImageError]:
+                return list(pool.map(self._read, pictures[slice(*bounds)]))
+
+            for window in ahead(read, windows(len(pictures), self.window)):
+                tags += self.tags_of(window)
+                if progress:
+                    progress(len(tags), len(pictures))
         return tags
+
+    @property
+    def window(self) -> int:
+        """Rows that are read ahead and sorted together."""
+        return BATCHES * self.batch_size
+
+    def tags_of(self, rows: Sequence[list[Image.Image] | ImageError]) -> list[Tag]:
+        """The tags of one window's rows; where there is an error in place of its pictures, the tag has it too."""
+        readable = [each for each in rows if not isinstance(each, ImageError)]
+        tokens = [sum(map(self._tokens, each)) for each in readable]
+        answers = iter(in_batches(readable, tokens, self._generate, self.batch_size))
+        return [Tag(None, None, str(each)) if isinstance(each, ImageError) else self._tag(next(answers)) for each in rows]
+
+    def made_small(self, picture: Image.Image) -> Image.Image:
+        """What the model sees of a picture, no larger than that: the processor gives the same pixels for both.
+
+        Raises:
+            ImageError: it is too flat.
+        """
+        return Image.fromarray(self.processor.image_processor.hd_transform(picture))
+
+    def _tokens(self, picture: Image.Image) -> int:
+        images = self.processor.image_processor
+        return int(images.num_image_tokens(*images.size_after(*picture.size)))
+
+    def _read(self, shown: Shown) -> list[Image.Image] | ImageError:
+        try:
+            read = _read(shown)
+            return read if isinstance(read, ImageError) else [self.made_small(each) for each in read]
+        except ImageError as error:
+            return error
 
     def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
         """The raw text written for each picture, None where it did not end.
