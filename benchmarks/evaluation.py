@@ -28,8 +28,8 @@ from PIL import Image
 from hangtag.catalogue import open_catalogue
 from hangtag.evaluation.evaluate import evaluate
 from hangtag.evaluation.splits import Split, read_split
-from hangtag.prediction.readings import Judge
-from hangtag.prediction.tagger import Tagger, load
+from hangtag.prediction.loading import load
+from hangtag.prediction.tagger import Tagger
 from hangtag.reading import Distribution
 from hangtag.training.environment import environment
 
@@ -113,12 +113,11 @@ def compare_distributions(tagger: Tagger, rows: Split, name: str) -> list[dict[s
         )
         print("  ".join(f"{key} {value}" for key, value in table[-1].items()))
 
-    default = Judge.__init__.__defaults__
     for nodes, beams in NODES:
-        Judge.__init__.__defaults__ = (nodes, beams)  # type: ignore[misc]
+        tagger.judge = tagger.judge_with(nodes, beams)
         seconds, readings = timed(lambda: tagger.readings(rows.images))
         note(f"{nodes} nodes on {beams} prefixes", seconds, [each.numbers[name] for each in readings])
-    Judge.__init__.__defaults__ = default  # type: ignore[misc]
+    tagger.judge = tagger.judge_with()
     seconds, found = timed(lambda: sampled(tagger, rows, name))
     note(f"{SAMPLES} samples", seconds + greedy, found)
     return table

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from hangtag.phi3v.adapters_phi3_v import lora_config as lora_config
     from hangtag.phi3v.adapters_phi3_v import merge_adapter as merge_adapter
     from hangtag.phi3v.collating_phi3_v import mask_pictures as mask_pictures
-    from hangtag.prediction.tagger import Tag as Tag
+    from hangtag.prediction.loading import load as load
+    from hangtag.prediction.tag import Ask as Ask
+    from hangtag.prediction.tag import Tag as Tag
     from hangtag.prediction.tagger import Tagger as Tagger
-    from hangtag.prediction.tagger import load as load
 
-ADAPTERS, TAGGER = "hangtag.phi3v.adapters_phi3_v", "hangtag.prediction.tagger"
+ADAPTERS = "hangtag.phi3v.adapters_phi3_v"
 # Where each public name is at home; it is imported when it is first asked for.
 HOMES = {
     **dict.fromkeys(("adapted_layers", "add_lora", "load_adapter", "lora_config", "merge_adapter"), ADAPTERS),
-    **dict.fromkeys(("Tag", "Tagger", "load"), TAGGER),
+    **dict.fromkeys(("Ask", "Tag"), "hangtag.prediction.tag"),
+    "Tagger": "hangtag.prediction.tagger",
+    "load": "hangtag.prediction.loading",
     "mask_pictures": "hangtag.phi3v.collating_phi3_v",
 }
 __all__ = list(HOMES)

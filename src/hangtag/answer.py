@@ -165,6 +165,11 @@ class Template:
             found[name] = (lead + start, lead + start + len(words.strip()))
         return found
 
+    @property
+    def lead(self) -> str:
+        """The literal text before the first field."""
+        return _PLACE.split(self.text)[0]
+
     def before(self, name: str) -> str:
         """A pattern that an answer's text matches up to where a field's words begin."""
         place = 2 * self.names.index(name) + 1

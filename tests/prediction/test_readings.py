@@ -14,7 +14,6 @@ from hangtag.catalogue import open_catalogue
 from hangtag.prediction import numbers as expansion
 from hangtag.prediction.hypotheses import Hypotheses
 from hangtag.prediction.pieces import Pieces
-from hangtag.prediction.readings import Judge
 from hangtag.prediction.tree import Tree
 from hangtag.recipe.sections import END
 
@@ -85,7 +84,7 @@ def test_true_values_are_judged_behind_what_was_written(tagger, rows, readings):
 
 def test_a_number_on_the_written_prefix_has_the_probability_of_whole_texts(tagger, rows, monkeypatch):
     monkeypatch.setattr(expansion, "LEAST", 1e-6)
-    monkeypatch.setattr(Judge.__init__, "__defaults__", (10_000, 1))
+    monkeypatch.setattr(tagger, "judge", tagger.judge_with(10_000, 1))
     for picture, reading in zip(rows[0], tagger.readings(rows[0]), strict=True):
         found = reading.numbers["full_price"]
         assert np.all(np.diff(found.values) > 0)

@@ -24,7 +24,7 @@ from transformers import AutoModelForImageTextToText
 
 from hangtag.errors import RecipeError, ToldElsewhere, UsageError
 from hangtag.files import Run, read_jsonl
-from hangtag.prediction.tagger import load
+from hangtag.prediction.loading import load
 from hangtag.training.checkpoints import checkpoints, damage
 from hangtag.training.guards import GradientCheck
 from hangtag.training.processes import Processes

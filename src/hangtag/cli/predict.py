@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hangtag.cli.app import RunFolder, app, complain
-from hangtag.errors import HangtagError, UsageError
+from hangtag.errors import HangtagError
 from hangtag.files import Run
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ def _records(job: Job, first: int, ray: str | None, workers: int, told: bool) ->
     if not asked:
         return
     if ray is None:
+        from hangtag.prediction.loading import load
         from hangtag.prediction.predict import records
-        from hangtag.prediction.tagger import load
 
         hush_transformers()
         found = records(load(job.run, job.batch_size), job, asked)

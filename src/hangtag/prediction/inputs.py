@@ -1,4 +1,4 @@
-"""What `hangtag predict` is given - pictures, folders, patterns, catalogues, tables, a list on stdin - as rows in order.
+"""What `hangtag predict` is given - pictures, folders, patterns, catalogues, tables, a list - as rows in order.
 
 A row names its pictures and is read when its turn comes. What is named on the command line has to be there; what is
 named inside a table or a list and is not there is that row's own error.
@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hangtag.catalogue.gather import locate
 from hangtag.catalogue.journal import Refused
@@ -57,24 +57,12 @@ class Choice:
     allow_outside: bool = False
 
 
-class Part(Protocol):
-    """The rows of one input."""
-
-    columns: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def rows(self, start: int, stop: int) -> Iterator[Asked]: ...
-
-    def facts(self) -> Iterator[Any]: ...
-
-
 class Files:
     """Pictures by path, or, as `listed` elsewhere, by path or URL."""
 
     def __init__(self, names: list[str], listed: bool = False) -> None:
         self.names, self.listed = names, listed
-        self.columns = ("path", "url") if listed else ("path",)
+        self.columns = ["path", "url"] if listed else ["path"]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -118,7 +106,7 @@ class Rows:
         bad = [(int(each["row"]), each["detail"]) for each in table.rejected] if chosen is None else []
         self.order: list[tuple[int, int | str]] = sorted([*rows, *bad], key=lambda each: each[0])
         self.blobs = Blobs(table, names[0]) if names[0] in table.blobs else None
-        self.columns = ("row", "path", "url")
+        self.columns = ["row", "path", "url"]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -169,6 +157,9 @@ class Blobs:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_table": self._table, "_column": self._column, "_left": iter(()), "_next": 0}
+
+
+Part = Files | Rows
 
 
 @dataclass
@@ -269,10 +260,8 @@ def _catalogue(metadata: Path, choice: Choice) -> Rows:
     _require(metadata, table, [*choice.pictures, *choice.keep], "")
     chosen = None
     if choice.split:
-        if "split" in table.columns:
-            splits = [row["split"] for row in table.rows]
-        else:
-            splits = assign_splits(table.rows)
+        given = "split" in table.columns
+        splits = [row["split"] for row in table.rows] if given else assign_splits(table.rows)
         chosen = {number for number, split in zip(table.numbers, splits, strict=True) if split == choice.split}
     return Rows(metadata, table, choice.pictures, choice, chosen, optional=True)
 

@@ -7,9 +7,10 @@ and pictures themselves: paths have to lead to the same files on every machine.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,6 @@ from numpy.typing import NDArray
 from hangtag.errors import RunError, UsageError, first_line
 from hangtag.machine import cores
 from hangtag.prediction.predict import Job, Records, records
-
-if TYPE_CHECKING:
-    import ray
 
 MOST_WINDOWS = 8
 """Of one task, within which pictures are read ahead."""
@@ -71,7 +69,7 @@ class Worker:
     """One model, on one process of the cluster."""
 
     def __init__(self, job: Job) -> None:
-        from hangtag.prediction.tagger import load
+        from hangtag.prediction.loading import load
 
         self.job, self.tagger = job, load(job.run, job.batch_size)
 
@@ -85,12 +83,12 @@ def _connect(address: str, workers: int) -> Any:
     os.environ.update(QUIET)
     try:
         import ray
-        import ray.data  # noqa: F401
+        import ray.data
     except ImportError:
         raise UsageError("--ray needs the library ray; install it: pip install 'hangtag[ray]'") from None
     here: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(cores(), workers)} if address == "local" else {}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **here)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"--ray {address}: no Ray cluster answers there ({first_line(error)}); "

@@ -154,7 +154,7 @@ def open_output(path: Path, asked: Mapping[str, Any], columns: Columns) -> Itera
             lines.append(asked)
         elif differ := [name for name in asked if not isinstance(head, dict) or head.get(name) != asked[name]]:
             raise UsageError(
-                f"{part} was begun with another {' and '.join(differ)}; choose another --out, or remove it to begin anew"
+                f"{part} was begun with another {' and '.join(differ)}; choose another --out, or remove it"
             )
         for window in written:
             output.tally.add(window)

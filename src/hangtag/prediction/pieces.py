@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hangtag.answer import Template
 from hangtag.recipe.sections import END
 
@@ -26,6 +29,19 @@ class Pieces:
     @cached_property
     def _bytes(self) -> list[bytes]:
         return [_as_bytes(each) for each in self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))]
+
+    def matrix(self, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The bytes of the first `size` tokens [size, longest], zeros behind them, and how many each has [size].
+
+        Special tokens have none.
+        """
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        texts = [b"" if token in special else self.of(token) for token in range(size)]
+        lengths = np.array([len(each) for each in texts])
+        letters = np.zeros((size, int(lengths.max())), np.uint8)
+        for token, text in enumerate(texts):
+            letters[token, : len(text)] = list(text)
+        return letters, lengths
 
     def ends(self, ids: Sequence[int]) -> tuple[bytes, list[int]]:
         """The bytes of some tokens together, and how many of them each token has behind it [n]."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,121 +17,129 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
-from safetensors import SafetensorError
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    GenerationConfig,
-    LogitsProcessorList,
-    PreTrainedModel,
-)
+from transformers import LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 
 from hangtag.answer import Value
+from hangtag.calibration import Calibration
 from hangtag.catalogue.pictures import read_picture
-from hangtag.errors import ImageError, RunError, first_line
+from hangtag.errors import ImageError, ModelError
 from hangtag.examples.chat import Chat
-from hangtag.files import Run
 from hangtag.machine import cores
-from hangtag.memory.generation import MOST_ROWS, rows_at_once
+from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
-from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
 from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
 from hangtag.prediction.given import given_answers, given_readings
+from hangtag.prediction.grammar import Grammar
+from hangtag.prediction.hypotheses import BEAMS
+from hangtag.prediction.numbers import NODES
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.readings import Judge
+from hangtag.prediction.tag import Ask, Tag
+from hangtag.prediction.writing import Cancelled, OnText, Row, Writing
 from hangtag.progress import Progress
 from hangtag.reading import Reading
-from hangtag.recipe import Recipe, load_recipe
+from hangtag.recipe import Recipe
 from hangtag.recipe.sections import END
+from hangtag.schema import OTHER
 
 Picture = str | Path | Image.Image
 Shown = Picture | Sequence[Picture]
-
-
-@dataclass(frozen=True)
-class Tag:
-    """One picture's tag: the fields (None where the answer is unreadable), the raw text, or why there is none."""
-
-    fields: dict[str, Value] | None
-    raw: str | None
-    error: str | None = None
-    confidence: dict[str, float] | None = None
-    numbers: dict[str, dict[str, float | None]] | None = None
-    calibrated: bool = False
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "fields": self.fields,
-            "confidence": self.confidence,
-            "numbers": self.numbers,
-            "raw": self.raw,
-            "error": self.error,
-            "calibrated": self.calibrated,
-        }
 
 
 class Tagger:
     """Turns pictures into tags. Make one with `load(run)`.
 
     What is shown for one tag is a picture, or a sequence of them where the recipe's rows have several, or none.
+
+    Args:
+        known: the values of each category field that training showed; a field without an entry may hold any.
+        calibration: what an evaluation found out; None before there was one.
     """
 
     def __init__(
-        self, model: PreTrainedModel | PeftModel, processor: Phi3VProcessor, recipe: Recipe, batch_size: int = MOST_ROWS
+        self,
+        model: PreTrainedModel | PeftModel,
+        processor: Phi3VProcessor,
+        recipe: Recipe,
+        batch_size: int = MOST_ROWS,
+        known: Mapping[str, Sequence[str]] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.recipe = recipe
         self.batch_size = batch_size
+        self.known = dict(known or {})
+        self.calibration = calibration
         self.chat = Chat.of(recipe.task)
         self._pieces = Pieces(processor.tokenizer)
+        self._grammars: dict[bool, Grammar] = {}
 
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
-        """A tag for each picture; one that cannot be read has an `error` and ends nothing."""
+        """A tag for each picture, held to the schema; one that cannot be read has an `error` and ends nothing."""
         tags: list[Tag] = []
         with ThreadPoolExecutor(cores()) as pool:
 
             def read(bounds: tuple[int, int]) -> list[list[Image.Image] | ImageError]:
-                return list(pool.map(self._read, pictures[slice(*bounds)]))
+                return list(pool.map(self._seen, pictures[slice(*bounds)]))
 
-            for window in ahead(read, windows(len(pictures), self.window)):
+            for window in ahead(read, windows(len(pictures), BATCHES * self.batch_size)):
                 tags += self.tags_of(window)
                 if progress:
                     progress(len(tags), len(pictures))
         return tags
 
-    @property
-    def window(self) -> int:
-        """Rows that are read ahead and sorted together."""
-        return BATCHES * self.batch_size
-
     def tags_of(self, rows: Sequence[list[Image.Image] | ImageError]) -> list[Tag]:
-        """The tags of one window's rows; where there is an error in place of its pictures, the tag has it too."""
-        readable = [each for each in rows if not isinstance(each, ImageError)]
-        tokens = [sum(map(self._tokens, each)) for each in readable]
-        answers = iter(in_batches(readable, tokens, self._generate, self.batch_size))
-        return [Tag(None, None, str(each)) if isinstance(each, ImageError) else self._tag(next(answers)) for each in rows]
+        """Tags of rows whose pictures have been read, sorted into batches; an error in their place is the tag's."""
+        asks = [Ask(each) for each in rows if not isinstance(each, ImageError)]
+        found = iter(in_batches(asks, list(map(self.prompt_tokens, asks)), self.answer, self.batch_size))
+        return [Tag(None, None, str(each)) if isinstance(each, ImageError) else next(found) for each in rows]
 
     def made_small(self, picture: Image.Image) -> Image.Image:
-        """What the model sees of a picture, no larger than that: the processor gives the same pixels for both.
+        """A picture at the size that the model sees; the processor gives the same pixels for both.
 
         Raises:
             ImageError: it is too flat.
         """
         return Image.fromarray(self.processor.image_processor.hd_transform(picture))
 
-    def _tokens(self, picture: Image.Image) -> int:
-        images = self.processor.image_processor
-        return int(images.num_image_tokens(*images.size_after(*picture.size)))
+    def answer(
+        self, asks: Sequence[Ask], on_text: OnText | None = None, cancelled: Cancelled | None = None
+    ) -> list[Tag]:
+        """One batch of answers, written at once.
 
-    def _read(self, shown: Shown) -> list[Image.Image] | ImageError:
-        try:
-            read = _read(shown)
-            return read if isinstance(read, ImageError) else [self.made_small(each) for each in read]
-        except ImageError as error:
-            return error
+        Args:
+            on_text: told each row's new text as it is written; all of it together is the tag's `raw`.
+            cancelled: asked at each step whether a row is of no use any more; such an answer is cut.
+
+        Raises:
+            ModelError: a prompt holds special tokens or is too long, or pictures and model do not fit together.
+        """
+        limit = self.model.generation_config.max_new_tokens
+        rows = [
+            Row(self._grammar(ask.known_only) if ask.held else None, ask.most_tokens or limit, bool(ask.most_tokens))
+            for ask in asks
+        ]
+        writing = Writing(rows, self._pieces, self._ends, self._free, on_text, cancelled)
+        inputs = self._inputs([ask.pictures for ask in asks], [self._prompt(ask) for ask in asks])
+        answers = self._write(inputs, writing)
+        readings: list[Reading | None] = [None] * len(rows)
+        if any(row.grammar and row.ended for row in rows):
+            readings = list(self.judge.readings(answers, [self._decode(row.tokens) for row in rows]))
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        return [self._tag(row, each, length) for row, each, length in zip(rows, readings, lengths, strict=True)]
+
+    def prompt_tokens(self, ask: Ask) -> int:
+        """How many tokens its prompt has, those of its pictures included; only their sizes are looked at.
+
+        Raises:
+            ModelError: the prompt holds special tokens.
+            ImageError: a picture is too flat.
+        """
+        images = self.processor.image_processor
+        tokens = [images.num_image_tokens(*images.size_after(*each.size)) for each in ask.pictures]
+        return len(self.processor.prompt_ids(self._prompt(ask), tokens))
 
     def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
         """The raw text written for each picture, None where it did not end.
@@ -160,7 +168,7 @@ class Tagger:
         Raises:
             ImageError: a picture cannot be read.
         """
-        judge = Judge(self._pieces, self.recipe.task.template, sorted(self._ends))
+        judge = self.judge
         found: list[Reading] = []
         for batch in self._batches(images):
             answers, texts = self._answers(self._inputs(_readable(batch)))
@@ -181,8 +189,7 @@ class Tagger:
         Raises:
             ImageError: a picture cannot be read.
         """
-        template = self.recipe.task.template
-        judge = Judge(self._pieces, template, sorted(self._ends))
+        template, judge = self.recipe.task.template, self.judge
         found: list[Reading] = []
         for batch in self._batches(images):
             texts = [template.write(each) for each in values[len(found) : len(found) + len(batch)]]
@@ -219,15 +226,41 @@ class Tagger:
         """Pictures decoded ahead of the model, batch by batch; what cannot be read comes as its error."""
         with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(shown), self.batch_size):
-                yield list(pool.map(_read, shown[start : start + self.batch_size]))
+                yield list(pool.map(self._read, shown[start : start + self.batch_size]))
+
+    def _read(self, shown: Shown) -> list[Image.Image] | ImageError:
+        """What is shown for one tag, decoded; or why a picture of it cannot be used."""
+        pictures = [shown] if isinstance(shown, str | Path | Image.Image) else shown
+        try:
+            read = [each if isinstance(each, Image.Image) else read_picture(Path(each)) for each in pictures]
+            for each in read:
+                self.processor.image_processor.size_after(*each.size)
+        except ImageError as error:
+            return error
+        return read
+
+    def _seen(self, shown: Shown) -> list[Image.Image] | ImageError:
+        read = self._read(shown)
+        return read if isinstance(read, ImageError) else list(map(self.made_small, read))
+
+    def _prompt(self, ask: Ask) -> str:
+        if ask.prompt is None:
+            return self.chat.prompt(len(ask.pictures))
+        if "<|" in ask.prompt:
+            raise ModelError("the prompt holds <|, which special tokens begin with; leave it out")
+        task = self.recipe.task.model_copy(update={"prompt": ask.prompt})
+        return Chat.of(task).prompt(len(ask.pictures))
 
     def _generate(self, images: list[list[Image.Image]]) -> list[str | None]:
         return self.write(self._inputs(images))
 
-    def _inputs(self, images: list[list[Image.Image]]) -> dict[str, torch.Tensor]:
+    def _inputs(
+        self, images: Sequence[Sequence[Image.Image]], prompts: list[str] | None = None
+    ) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
         tokenizer.padding_side = "left"
-        prompts = [self.chat.prompt(len(each)) for each in images]
+        images = [list(each) for each in images]
+        prompts = prompts or [self.chat.prompt(len(each)) for each in images]
         pictures = images if any(images) else None
         inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
         if pictures:
@@ -266,32 +299,88 @@ class Tagger:
         )
         return answers, [self._text(row, end) for row, end in zip(rows, ends, strict=True)]
 
+    def _write(self, inputs: Mapping[str, torch.Tensor], writing: Writing) -> Answers:
+        """Write a batch, watched; what it was computed from."""
+        with torch.inference_mode():
+            done = self.model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=max(row.longest for row in writing.rows),
+                return_dict_in_generate=True,
+                logits_processor=LogitsProcessorList([writing.held]),
+                stopping_criteria=StoppingCriteriaList([writing.watched]),
+            )
+        read = [row.ended and row.grammar is not None for row in writing.rows]
+        return Answers(
+            self.model,
+            done.past_key_values,
+            inputs["input_ids"],
+            inputs["attention_mask"],
+            [row.tokens if there else None for row, there in zip(writing.rows, read, strict=True)],
+            [row.log_probs if there else [] for row, there in zip(writing.rows, read, strict=True)],
+        )
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Reads confidences and distributions; another one, with more nodes or prefixes, may take its place."""
+        return self.judge_with()
+
+    def judge_with(self, nodes: int = NODES, beams: int = BEAMS) -> Judge:
+        """A judge of this model with so many nodes and prefixes."""
+        return Judge(self._pieces, self.recipe.task.template, sorted(self._ends), nodes, beams)
+
+    @cached_property
+    def _free(self) -> torch.Tensor:
+        """Whether each token may stand in a text that is held to nothing: all but special ones, and the ends."""
+        _, lengths = self._pieces.matrix(self.model.config.vocab_size)
+        free = torch.from_numpy(lengths > 0)
+        free[sorted(self._ends)] = True
+        return free.to(self.model.device)
+
+    def _grammar(self, known_only: bool) -> Grammar:
+        if known_only not in self._grammars:
+            self._grammars[known_only] = Grammar(
+                self._pieces,
+                self.recipe.task.template,
+                self.known if known_only else {},
+                self.model.config.vocab_size,
+                sorted(self._ends),
+                self.model.device,
+            )
+        return self._grammars[known_only]
+
     @property
     def _ends(self) -> set[int]:
         return set(_as_list(self.model.generation_config.eos_token_id))
 
     def _text(self, row: list[int], end: int | None) -> str | None:
-        if end is None:
-            return None
-        return str(self.processor.tokenizer.decode(row[:end], skip_special_tokens=False)).strip()
+        return None if end is None else self._decode(row[:end])
 
-    def _tag(self, raw: str | None) -> Tag:
-        fields = None if raw is None else self.recipe.task.template.read(raw)
-        if fields is None:
-            return Tag(None, raw, "the model's answer is unreadable" if raw else "the model's answer did not end")
-        return Tag(fields, raw)
+    def _decode(self, tokens: list[int]) -> str:
+        return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=False)).strip()
+
+    def _tag(self, row: Row, reading: Reading | None, prompt: int) -> Tag:
+        raw = self._decode(row.tokens)
+        told: dict[str, Any] = {"tokens": (prompt, len(row.log_probs)), "finished": row.ended and not row.hurried}
+        values = self.recipe.task.template.read(raw) if row.grammar and row.ended else None
+        if values is None or reading is None:
+            return Tag(None, raw, "the answer was cut before its end" if row.grammar else None, **told)
+        calibration = self.calibration or Calibration()
+        fields: dict[str, Value] = {}
+        confidence: dict[str, float | None] = {}
+        numbers: dict[str, dict[str, float | None]] = {}
+        for name, value in values.items():
+            known = self.known.get(name)
+            fields[name] = OTHER if known and value not in known else value
+            likely = reading.confidence_in(name, value)
+            confidence[name] = None if likely is None else calibration.confident(name, likely)
+            if name in reading.numbers:
+                numbers[name] = calibration.number(name, reading.numbers[name])
+        return Tag(fields, raw, None, confidence, numbers, self.calibration is not None, **told)
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _read(shown: Shown) -> list[Image.Image] | ImageError:
-    pictures = [shown] if isinstance(shown, str | Path | Image.Image) else shown
-    try:
-        return [each if isinstance(each, Image.Image) else read_picture(Path(each)) for each in pictures]
-    except ImageError as error:
-        return error
 
 
 def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Image.Image]]:
@@ -300,41 +389,3 @@ def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Imag
         if isinstance(each, ImageError):
             raise each
     return [each for each in batch if not isinstance(each, ImageError)]
-
-
-def _rows_beside(model: torch.nn.Module, recipe: Recipe) -> int:
-    weights = sum(each.numel() * each.element_size() for each in model.parameters())
-    return rows_at_once(recipe, torch.cuda.get_device_properties(0).total_memory - weights)
-
-
-def load(run: str | Path, batch_size: int | None = None) -> Tagger:
-    """The tagger of a run folder, on the accelerator where there is one.
-
-    Args:
-        batch_size: rows whose answers are written at once; by default as many as the accelerator has room for, at
-            most 64.
-
-    Raises:
-        RunError: no run folder, no model in it, or one that cannot be loaded.
-    """
-    folder = Run(Path(run)).require_model()
-    recipe = load_recipe(folder.recipe)
-    cuda = torch.cuda.is_available()
-    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
-    if recipe.train.method == "qlora":
-        options["quantization_config"] = four_bits(options["dtype"])
-    try:
-        if folder.has_adapter():
-            model = load_adapter(folder.model, recipe.model.base, **options)
-            model.generation_config = model.get_base_model().generation_config = GenerationConfig.from_pretrained(
-                folder.model
-            )
-        else:
-            model = AutoModelForImageTextToText.from_pretrained(folder.model, **options)
-        processor = AutoProcessor.from_pretrained(folder.model)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
-    if batch_size is None:
-        batch_size = _rows_beside(model, recipe) if cuda else MOST_ROWS
-    on_device = cuda and recipe.train.method != "qlora"  # a quantised base is put there as it is loaded
-    return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size)

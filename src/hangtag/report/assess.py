@@ -18,7 +18,8 @@ from hangtag.errors import TableError, UsageError, nearest_name
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
 from hangtag.files import Run, file_state, write_json
-from hangtag.prediction.tagger import Tagger, load
+from hangtag.prediction.loading import load
+from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.untrained import Untrained
 from hangtag.progress import Stages, silent
 from hangtag.reading import Error
@@ -83,7 +84,9 @@ def _asked(run: Run, tagger: Tagger, catalogue: Catalogue, split: str) -> dict[s
     return {
         "split": split,
         "seed": SEED,
-        "model": [file_state(each) for folder in (run.model, base) if folder.is_dir() for each in sorted(folder.iterdir())],
+        "model": [
+            file_state(each) for folder in (run.model, base) if folder.is_dir() for each in sorted(folder.iterdir())
+        ],
         "recipe": tagger.recipe.model_dump(exclude={"track"}),
         "rows": hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest(),
         "made_with": {name: made[name] for name in ("threads", "accelerator", "packages")},

@@ -18,7 +18,7 @@ from hangtag.errors import DataError, RunError, TableError, UsageError, nearest_
 from hangtag.evaluation.disagreement import Judgement, disagreement
 from hangtag.examples.rows import UsableRow, rejected_row, sort_rows
 from hangtag.files import Run, read_jsonl, write_whole
-from hangtag.prediction.tagger import load
+from hangtag.prediction.loading import load
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.report.findings import Finding, findings_csv, findings_table, render_findings

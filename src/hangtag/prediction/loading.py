@@ -1,0 +1,97 @@
+"""A run folder, or an exported one, as a tagger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+
+from hangtag.answer import known_categories
+from hangtag.calibration import Calibration
+from hangtag.catalogue.store import open_catalogue
+from hangtag.errors import DataError, RunError, first_line
+from hangtag.examples.rows import sort_rows
+from hangtag.files import Run, read_json
+from hangtag.memory.generation import MOST_ROWS, rows_at_once
+from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
+from hangtag.prediction.tagger import Tagger
+from hangtag.recipe import Recipe, load_recipe
+from hangtag.schema import known_of
+
+
+def load(run: str | Path, batch_size: int | None = None) -> Tagger:
+    """The tagger of a run folder or an exported one, on the accelerator where there is one.
+
+    Args:
+        batch_size: rows whose answers are written at once; by default as many as the accelerator has room for, at
+            most 64.
+
+    Raises:
+        RunError: no run folder, no model in it, or one that cannot be loaded.
+        DataError: schema.json or calibration.json is damaged.
+    """
+    folder = Run(Path(run)).require_model()
+    recipe = load_recipe(folder.recipe)
+    known, calibration = read_known(folder, recipe), read_calibration(folder)
+    cuda = torch.cuda.is_available()
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+    if recipe.train.method == "qlora" and folder.has_adapter():
+        options["quantization_config"] = four_bits(options["dtype"])
+    try:
+        if folder.has_adapter():
+            model = load_adapter(folder.model, recipe.model.base, **options)
+            model.generation_config = model.get_base_model().generation_config = GenerationConfig.from_pretrained(
+                folder.model
+            )
+        else:
+            model = AutoModelForImageTextToText.from_pretrained(folder.model, **options)
+        processor = AutoProcessor.from_pretrained(folder.model)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
+    if batch_size is None:
+        batch_size = _rows_beside(model, recipe) if cuda else MOST_ROWS
+    on_device = cuda and "quantization_config" not in options  # a quantised base is put there as it is loaded
+    return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size, known, calibration)
+
+
+def _rows_beside(model: torch.nn.Module, recipe: Recipe) -> int:
+    weights = sum(each.numel() * each.element_size() for each in model.parameters())
+    return rows_at_once(recipe, torch.cuda.get_device_properties(0).total_memory - weights)
+
+
+def read_known(run: Run, recipe: Recipe) -> dict[str, list[str]]:
+    """The category values that the run was trained on; of a run without schema.json, those of its catalogue.
+
+    A field without an entry may hold any value: the run has no schema, and its catalogue is gone.
+
+    Raises:
+        DataError: schema.json is damaged.
+    """
+    template = recipe.task.template
+    if run.schema.is_file():
+        try:
+            return known_of(read_json(run.schema), template)
+        except DataError as error:
+            raise DataError(f"{run.schema} cannot be used: {error}; remove it to do without") from None
+    try:
+        rows, _ = sort_rows(open_catalogue(recipe.data.path), "train", template, recipe.data.pictures)
+    except DataError:
+        return {}
+    return known_categories(template, [row.values for row in rows]) if rows else {}
+
+
+def read_calibration(run: Run) -> Calibration | None:
+    """What `hangtag evaluate` found out on the validation rows; None before it was run.
+
+    Raises:
+        DataError: calibration.json is damaged.
+    """
+    if not run.calibration.is_file():
+        return None
+    try:
+        return Calibration.parse(read_json(run.calibration))
+    except DataError as error:
+        raise DataError(f"{run.calibration} cannot be used: {error}; run `hangtag evaluate {run.path}` again") from None
