@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,10 @@ from hangtag.prediction.predict import Job, Records, records
 
 MOST_WINDOWS = 8
 """Of one task, within which pictures are read ahead."""
+PATIENCE = 10.0
+"""Seconds for a cluster to answer."""
 QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -50,7 +54,7 @@ def ray_records(job: Job, asked: Sequence[tuple[int, int]], address: str, worker
         tasks = _tasks(asked, workers)
         found = data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Worker,
-            fn_constructor_args=(job,),
+            fn_constructor_args=([started.put(job)],),  # in a list, so that each worker fetches it itself
             batch_size=None,
             batch_format="numpy",
             compute=data.ActorPoolStrategy(size=workers),
@@ -68,10 +72,13 @@ def ray_records(job: Job, asked: Sequence[tuple[int, int]], address: str, worker
 class Worker:
     """One model, on one process of the cluster."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: list[Any]) -> None:
+        import ray
+
         from hangtag.prediction.loading import load
 
-        self.job, self.tagger = job, load(job.run, job.batch_size)
+        self.job: Job = ray.get(job[0])
+        self.tagger = load(self.job.run, self.job.batch_size)
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
         for windows in batch["windows"]:
@@ -86,15 +93,31 @@ def _connect(address: str, workers: int) -> Any:
         import ray.data
     except ImportError:
         raise UsageError("--ray needs the library ray; install it: pip install 'hangtag[ray]'") from None
+    _require_someone(address)
     here: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(cores(), workers)} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"--ray {address}: no Ray cluster answers there ({first_line(error)}); "
-            "start one with `ray start --head`, or use --ray local"
-        ) from None
+        raise _nobody(address, error) from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _require_someone(address: str) -> None:
+    """Ray itself would try for minutes before it says that there is nobody."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise _nobody(address, error) from None
+
+
+def _nobody(address: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"--ray {address}: no Ray cluster answers there ({first_line(error)}); "
+        "start one with `ray start --head`, or use --ray local"
+    )
 
 
 def _tasks(asked: Sequence[tuple[int, int]], workers: int) -> list[dict[str, str]]:
