@@ -8,7 +8,7 @@ from PIL import Image
 
 import hangtag
 from hangtag.catalogue.store import open_catalogue
-from hangtag.errors import DataError, ImageError, ModelError, RunError, UsageError
+from hangtag.errors import DataError, ImageError, ModelError, RunError
 from hangtag.files import read_jsonl
 
 
