@@ -18,6 +18,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # OpenMP's threads wait by spinning, which slows everything where cores are shared; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HANGTAG_CACHE"] = tempfile.mkdtemp(prefix="hangtag-cache-")
 atexit.register(shutil.rmtree, os.environ["HANGTAG_CACHE"], ignore_errors=True)
 

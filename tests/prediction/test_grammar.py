@@ -91,6 +91,13 @@ def test_every_row_that_can_be_learned_is_accepted(title, category, price):
     assert accepts(Automaton(TAG, {"category": [values["category"]]}), TAG.write(values))
 
 
+def test_a_known_value_that_holds_the_templates_own_words_is_left_out():
+    template = Template("{kind}b{price}", {"kind": "category", "price": "number"})
+    automaton = Automaton(template, {"kind": ["a", "ab", "b"]})
+    assert [accepts(automaton, text) for text in ("ab1", "abb1", "bb1")] == [True, False, True]
+    assert template.read("abb1") is None
+
+
 def test_a_hurried_automaton_has_the_same_states_and_is_at_its_end_soon():
     plain, hurried = Automaton(TAG, KNOWN), Automaton(TAG, KNOWN, hurry=True)
     assert plain.table.shape == hurried.table.shape

@@ -68,6 +68,15 @@ def test_tags_are_what_the_model_writes_freely_with_what_it_holds_likely(tagger,
         assert tag.numbers["full_price"]["low"] <= tag.numbers["full_price"]["high"]
 
 
+def test_a_cache_of_fixed_size_gives_the_same_tags(tagger, pictures, monkeypatch):
+    expected = tagger.tags(pictures)
+    monkeypatch.setattr(tagger, "static", True)
+    for tag, other in zip(tagger.tags(pictures), expected, strict=True):
+        assert (tag.raw, tag.fields, tag.tokens) == (other.raw, other.fields, other.tokens)
+        assert tag.confidence == pytest.approx(other.confidence, rel=1e-3)
+        assert tag.numbers["full_price"] == pytest.approx(other.numbers["full_price"], rel=1e-3)
+
+
 def test_a_category_is_held_to_the_known_ones_where_that_is_asked(tagger, pictures):
     for tag in tagger.answer(asks(tagger, pictures, known_only=True)):
         assert tag.fields["category3_code"] in tagger.known["category3_code"]

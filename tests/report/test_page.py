@@ -38,7 +38,7 @@ def test_every_part_is_there(page, run):
     assert "full_price : written against true" in page.text
     for column in ("model", "limit", "constant", "nearest", "untrained", "shuffled", "blank"):
         assert column in page.words
-    assert page.tags["svg"] == 1 + 3 + 5
+    assert page.tags["svg"] == 1 + 3 + 5 + 2
     assert page.tags["circle"] > 30
     assert page.tags["details"] == 2
     assert 'base = "nano"' in page.text
@@ -85,7 +85,7 @@ def test_pictures_are_small_described_and_there_once(run, page):
 def test_readers_of_other_kinds_find_their_way(page):
     assert page.values("html", "lang") == ["en"]
     assert {"col", "row", "rowgroup"} == set(page.values("th", "scope"))
-    assert len(page.values("svg", "aria-label")) == 8
+    assert len(page.values("svg", "aria-label")) == 10
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert set(page.values("section", "aria-labelledby")) <= set(ids)

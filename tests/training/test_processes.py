@@ -157,7 +157,7 @@ def test_two_processes_learn_what_one_does_go_on_where_it_stopped_and_one_that_f
 
 def test_sharded_weights_learn_what_whole_ones_do_go_on_after_a_kill_and_end_as_a_plain_model(alone, tmp_path):
     often = [*alone["adamw"][0], "train.checkpoint_epochs=0.3"]
-    best = [*often, "train.best=loss", "train.learning_rate=0.2"]
+    best = [*often, "train.best=loss", "train.learning_rate=0.2", "train.schedule=constant"]
     assert run_here(often, tmp_path / "often alone") is None
     assert run_here(often, tmp_path / "whole", "stop:2").exit_code == 130
     launcher = start(*FSDP, "-m", "hangtag", "train", "demo", "--out", tmp_path / "killed", *settings(*often))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from transformers import LogitsProcessor, PreTrainedModel
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicCache, StaticCache
 
 
 @dataclass
@@ -86,6 +86,16 @@ class Answers:
         """Cut the cache back to prompts and answers."""
         if grown := self.cache.get_seq_length() - self.cached:
             self.cache.crop(-grown)
+
+
+def growing(cache: Cache) -> Cache:
+    """A cache that branches can be appended to: of one of fixed size a copy of what it holds."""
+    if not isinstance(cache, StaticCache):
+        return cache
+    held, grown = int(cache.get_seq_length()), DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        grown.update(layer.keys[:, :, :held], layer.values[:, :, :held], number)
+    return grown
 
 
 class TokenLogProbs(LogitsProcessor):

@@ -97,15 +97,15 @@ class Automaton:
 
     def _one_of(self, values: Sequence[bytes], literal: bytes, entry: int) -> int:
         first = self._state()
-        for value in sorted(set(values), key=lambda each: (len(each), each)):
+        for value in dict.fromkeys(values):
             state, whole = first, value + literal
+            if literal and whole.find(literal, 1) != len(value):
+                continue  # a value that holds the template's own words could not be read back
             for place, byte in enumerate(whole):
                 last = place == len(whole) - 1
                 if byte not in self._steps[state]:
                     self._steps[state][byte] = entry if last and literal else self._state()
                 state = self._steps[state][byte]
-                if state == entry:  # a longer value that holds the template's own words could not be read back
-                    break
             self._may_end[state] |= not literal
         return first
 

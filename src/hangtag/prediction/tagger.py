@@ -28,7 +28,7 @@ from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
-from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
+from hangtag.prediction.branches import Answers, TokenLogProbs, end_of, growing
 from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.grammar import Grammar
 from hangtag.prediction.hypotheses import BEAMS
@@ -73,6 +73,7 @@ class Tagger:
         self.known = dict(known or {})
         self.calibration = calibration
         self.chat = Chat.of(recipe.task)
+        self.static = self.model.device.type == "cuda"  # generate then compiles the model for a cache of fixed size
         self._pieces = Pieces(processor.tokenizer)
         self._grammars: dict[bool, Grammar] = {}
 
@@ -309,11 +310,12 @@ class Tagger:
                 return_dict_in_generate=True,
                 logits_processor=LogitsProcessorList([writing.held]),
                 stopping_criteria=StoppingCriteriaList([writing.watched]),
+                cache_implementation="static" if self.static else None,
             )
         read = [row.ended and row.grammar is not None for row in writing.rows]
         return Answers(
             self.model,
-            done.past_key_values,
+            growing(done.past_key_values),
             inputs["input_ids"],
             inputs["attention_mask"],
             [row.tokens if there else None for row, there in zip(writing.rows, read, strict=True)],

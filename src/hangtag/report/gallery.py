@@ -26,7 +26,7 @@ _ALL_LETTERS = 3_000_000
 class Line:
     """One field of a tag: what was written (None where nothing readable was), what is true, and how far off it is.
 
-    A number that is not right is near within 20 %. `doubt` says how sure the model is: a confidence, or an estimate
+    A number that is not right is near within 20 %. `doubt` says how sure the model is: a confidence, and an estimate
     with its interval, which the true number lies `outside` of or not. `span` is that (estimate, low, high).
     """
 
@@ -153,12 +153,11 @@ def _verdict(kind: Kind, true: Value, written: Value | None) -> tuple[Literal["r
 def _doubt(
     true: Value, confidence: float | None, number: Mapping[str, Any] | None, level: float | None
 ) -> tuple[str, bool, tuple[float, float | None, float | None] | None]:
-    if confidence is not None:
-        return f"{share(confidence, 1)} sure", False, None
+    sure = "" if confidence is None else f"{share(confidence, 1)} sure"
     if number is None:
-        return "", False, None
+        return sure, False, None
     estimate, low, high = number["estimate"], number.get("low"), number.get("high")
-    words = f"estimate {show_amount(estimate)}"
+    words = f"{sure}; estimate {show_amount(estimate)}".removeprefix("; ")
     if low is None or high is None:
         return words, False, (estimate, None, None)
     how = f"{100 * level:.3g} %" if level else "interval"

@@ -85,25 +85,29 @@ def _with_interval(score: Mapping[str, float]) -> str:
 
 
 def confidences(metrics: Mapping[str, Any]) -> list[Figure]:
-    """For each text and category with confidences: the reliability plot, and what answering only when sure gives."""
+    """For each field with confidences: the reliability plot, and what answering only when sure gives."""
     found = []
     for name, each in metrics.get("confidence", {}).items():
+        number = "within_20" in metrics["fields"].get(name, {})
+        right = "within 20\u00a0% of the true number" if number else "right"
         if each.get("bins"):
             rows = counted(each["calibration_rows"], "validation row")
             caption = (
                 f"Calibrated on {rows}; expected calibration error {share(each['ece'], 1)}. A dot’s area is its number "
                 "of rows, a line its 95\u00a0% interval; on the diagonal, confidence is as good as its word."
+                + (f" An answer is right {right}." if number else "")
             )
             found.append(Figure(f"{name}: confidence and truth", reliability(name, each["bins"]), caption))
         if each.get("kept"):
-            found.append(Figure(f"{name}: answer only when sure", kept(name, each["kept"]), _kept_words(each["kept"])))
+            words = _kept_words(each["kept"], right)
+            found.append(Figure(f"{name}: answer only when sure", kept(name, each["kept"]), words))
     return found
 
 
-def _kept_words(steps: list[Mapping[str, Any]]) -> str:
+def _kept_words(steps: list[Mapping[str, Any]], right: str) -> str:
     half = min(steps, key=lambda step: abs(step["share"] - 0.5))
     whole = max(steps, key=lambda step: step["share"])
-    words = f"Of all answers {_with_interval(whole['right'])} are right"
+    words = f"Of all answers {_with_interval(whole['right'])} are {right}"
     if half is not whole:
         least = share(half["least_confidence"], 1)
         surest = f"the surest {share(half['share'], 1)} (confidence at least {least})"
