@@ -28,7 +28,7 @@ from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
-from hangtag.prediction.branches import Answers, TokenLogProbs, end_of, growing
+from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
 from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.grammar import Grammar
 from hangtag.prediction.hypotheses import BEAMS
@@ -315,7 +315,7 @@ class Tagger:
         read = [row.ended and row.grammar is not None for row in writing.rows]
         return Answers(
             self.model,
-            growing(done.past_key_values),
+            done.past_key_values,
             inputs["input_ids"],
             inputs["attention_mask"],
             [row.tokens if there else None for row, there in zip(writing.rows, read, strict=True)],
