@@ -138,10 +138,10 @@ def _records(job: Job, first: int, ray: str | None, workers: int, told: bool) ->
         return
     if ray is None:
         from hangtag.prediction.loading import load
-        from hangtag.prediction.predict import records
+        from hangtag.prediction.processes import all_records
 
         hush_transformers()
-        found = records(load(job.run, job.batch_size), job, asked)
+        found = all_records(load(job.run, job.batch_size), job, asked)
     else:
         from hangtag.prediction.on_ray import ray_records
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 from transformers.models.phi3.modeling_phi3 import apply_rotary_pos_emb
 
-_LEAST = 64  # places made for branches at first
+_LEAST = 256  # places made for branches at first: enough for most trees
 
 
 class Growth:
@@ -39,7 +39,7 @@ class Growth:
         self,
         ids_M: torch.Tensor,
         positions_M: torch.Tensor,
-        at: tuple[torch.Tensor, torch.Tensor],
+        at: tuple[torch.Tensor, ...],
         sees_BQK: torch.Tensor,
     ) -> torch.Tensor:
         """Append nodes; the log probabilities of what follows each: float32 [M, V].

@@ -53,7 +53,9 @@ def ray_records(job: Job, asked: Sequence[tuple[int, int]], address: str, worker
         tasks = _tasks(asked, workers)
         found = data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
             Worker,
-            fn_constructor_args=([started.put(job)],),  # in a list, so that each worker fetches it itself
+            fn_constructor_args=(
+                [started.put(job.shared_by(workers))],
+            ),  # in a list, so that each worker fetches it itself
             batch_size=None,
             batch_format="numpy",
             compute=data.ActorPoolStrategy(size=workers),

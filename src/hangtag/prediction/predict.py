@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ class Job:
     def windows(self, first: int = 0) -> list[tuple[int, int]]:
         """Start and end of each window, from the one that begins at `first`."""
         return list(windows(len(self.inputs), self.window, first))
+
+    def shared_by(self, workers: int) -> Job:
+        """The job for each of so many workers that fetch at the same time: together they ask no more of a host."""
+        few, overall = (max(1, most // workers) for most in (self.limits.per_host, self.limits.overall))
+        return replace(self, limits=replace(self.limits, per_host=few, overall=overall))
 
     def asked(self) -> dict[str, Any]:
         """What decides every record, by what a message calls it."""
