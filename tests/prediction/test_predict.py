@@ -5,7 +5,9 @@ import json
 import os
 import pty
 import shutil
+import signal
 import threading
+import time
 
 import pytest
 from conftest import hangtag
@@ -240,3 +242,29 @@ def test_wrong_use_is_said_before_anything_is_loaded(small_run, small_catalogue,
     shutil.copytree(small_run, tmp_path / "training", ignore=shutil.ignore_patterns("model"))
     assert "has no trained model yet" in refused(tmp_path / "training", pictures[0], code=1)
     assert "did you mean 'test'" in refused(small_run, small_catalogue, "--split", "tset")
+
+
+def test_processes_give_what_one_gives_and_none_outlives_the_first(small_run, shop, whole, tmp_path):
+    from hangtag.prediction import processes
+    from hangtag.prediction.inputs import Choice, open_inputs
+    from hangtag.prediction.predict import Job, records
+
+    tagger = package.load(small_run)
+    job = Job(small_run, open_inputs([str(shop)], Choice()), batch_size=2)
+    alone = [each for window in records(tagger, job, job.windows()) for each in window]
+    several = [each for window in processes.process_records(tagger, job, job.windows(), 3) for each in window]
+    assert [each["raw"] for each in several] == [each["raw"] for each in alone]
+    assert [each["path"] for each in several] == [each["path"] for each in alone]
+
+    line = ("predict", small_run, shop, *BATCH, "--out", tmp_path / "tags.jsonl")
+    signals = {"dies_at": "hangtag.prediction.output:Output.add", "nth": 1, "signals": []}
+    command = Command(forkable(), tmp_path / "said", *line, **signals)
+    workers = []
+    while not workers and command.running():
+        workers = command.workers()
+    os.kill(command.pid, signal.SIGKILL)
+    assert command.wait() == -9
+    ended = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{each}") for each in workers):
+        assert time.monotonic() < ended, "a process is left"
+        time.sleep(0.05)
