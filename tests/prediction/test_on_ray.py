@@ -29,7 +29,7 @@ def test_two_workers_write_what_one_process_writes(small_run, table, tmp_path, m
     line = ("predict", small_run, table, "--image-column", "photo", "--keep", "sku", *BATCH, "--out")
     hangtag(*line, tmp_path / "alone.parquet", code=1)
     done = hangtag(*line, tmp_path / "ray.parquet", "--ray", "local", "--workers", 2, code=1)
-    assert "1 of 20 have no tag" in done.stderr
+    assert "1 of 20 pictures have no tag" in done.stderr
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
     rows = parquet.read_table(tmp_path / "ray.parquet").to_pylist()
     assert [(row["row"], row["sku"]) for row in rows] == [(n + 1, f"S{n}") for n in range(20)]

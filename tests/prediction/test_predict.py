@@ -159,7 +159,7 @@ def test_a_bad_picture_is_a_line_with_its_error_and_the_exit_code_says_so(small_
     }.items():
         assert words in found[name]["error"]
         assert found[name]["fields"] is found[name]["raw"] is None
-    assert "6 of 9 have no tag; the first: " in done.stderr
+    assert "6 of 9 pictures have no tag, each with its error; the first: " in done.stderr
 
 
 def test_a_tables_urls_are_fetched_into_memory_alone(small_run, pictures, tmp_path):
@@ -170,7 +170,7 @@ def test_a_tables_urls_are_fetched_into_memory_alone(small_run, pictures, tmp_pa
         table.write_text("sku,title,photo\n" + "".join(f"=S{n},T{n},{url}\n" for n, url in enumerate(urls)))
         line = ("predict", small_run, table, "--image-column", "photo", "--keep", "sku,title")
         refused = hangtag(*line, "--out", tmp_path / "private.jsonl", code=1)
-        assert "4 of 4 have no tag" in refused.stderr
+        assert "4 of 4 pictures have no tag" in refused.stderr
         assert "--allow-private" in refused.stderr
         assert server.paths() == []
         hangtag(*line, "--allow-private", "--out", tmp_path / "tags.csv", code=1)

@@ -125,7 +125,10 @@ def _predict(job: Job, out: Path | None, json: bool, ray: str | None, workers: i
             output.finish()
         complain(f"{tally.done:,} rows in {out}")
     if tally.failed:
-        raise HangtagError(f"{tally.failed:,} of {tally.done:,} have no tag; the first: {tally.first_error}")
+        raise HangtagError(
+            f"{tally.failed:,} of {tally.done:,} pictures have no tag, each with its error; "
+            f"the first: {tally.first_error}"
+        )
 
 
 def _records(job: Job, first: int, ray: str | None, workers: int, told: bool) -> Iterator[Records]:

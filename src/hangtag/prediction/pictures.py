@@ -93,7 +93,7 @@ class Pictures:
 
         async def done(outcome: Outcome) -> None:
             if isinstance(outcome.result, Failure):
-                found[outcome.url] = ImageError(outcome.result.detail)
+                found[outcome.url] = ImageError(outcome.result.detail.removesuffix(" with --retry-rejected"))
             else:
                 found[outcome.url] = await loop.run_in_executor(self._pool, self._look, outcome.result)
 
