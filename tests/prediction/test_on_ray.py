@@ -35,7 +35,7 @@ def test_two_workers_write_what_one_process_writes(small_run, table, tmp_path, m
     assert [(row["row"], row["sku"]) for row in rows] == [(n + 1, f"S{n}") for n in range(20)]
     assert [row["row"] for row in rows if row["error"]] == [10]
     noise = [line for line in done.stderr.splitlines() if not line.startswith(("hangtag: ", "writing tags: "))]
-    assert noise == []
+    assert all("Set ray log level" in line for line in noise), "Ray says that it says nothing, and nothing else"
 
 
 def test_a_cluster_that_is_not_there_and_a_library_that_is_not_installed_are_said(

@@ -25,6 +25,7 @@ MOST_WINDOWS = 8
 PATIENCE = 10.0
 """Seconds for a cluster to answer."""
 QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong comes as an exception
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -61,8 +62,6 @@ def ray_records(job: Job, asked: Sequence[tuple[int, int]], address: str, worker
             compute=data.ActorPoolStrategy(size=workers),
             num_cpus=1,
             num_gpus=int(gpu),
-            # Here a lost worker is a bug, not a lost machine; and Ray would warn of restarts.
-            ray_remote_args_fn=(lambda: {"max_restarts": 0}) if address == "local" else None,
         )
         for row in found.iter_rows():
             yield json.loads(row["records"])
