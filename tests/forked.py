@@ -45,6 +45,7 @@ class Command:
         fork: of `forkable`.
         errors: file for what it says on stderr, where that is not to go into `said`.
         cwd: its working folder.
+        stdin: file that it reads; as a rule there is nothing to read.
         dies_at: `module:function` to be signalled at, as the module that calls it knows it.
         nth: which call.
         signals: sent one after another, to its whole process group, as a terminal's Ctrl-C is.
@@ -55,7 +56,13 @@ class Command:
         self.fork, self.said = fork, Path(said)
         order = {"arguments": [str(each) for each in arguments], "said": str(said), "errors": str(errors or said)}
         order |= {"cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
-        order |= {"dies_at": None, "nth": 1, "signals": [signal.SIGKILL], "file_limit": None} | moment
+        order |= {
+            "stdin": os.devnull,
+            "dies_at": None,
+            "nth": 1,
+            "signals": [signal.SIGKILL],
+            "file_limit": None,
+        } | moment
         fork.stdin.write(json.dumps(order).encode() + b"\n")
         self.pid = int(fork.stdout.readline())
 
@@ -101,7 +108,7 @@ def _die_at(place, nth, signals):
 
 def _run(order):
     os.setpgid(0, 0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(order["stdin"], os.O_RDONLY), 0)
     for name, number in (("said", 1), ("errors", 2)):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), number)
     os.chdir(order["cwd"])

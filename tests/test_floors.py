@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "machine", "markup", "progress"},
-    {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "memory"},
+    {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "journal", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},

@@ -152,6 +152,15 @@ _ADAPTER = "adapter_config.json"
 _MODEL_FILES = ("config.json", _ADAPTER)
 
 
+def file_state(path: Path) -> list[Any]:
+    """A file by name, size and time of its last change; by name alone where it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return [path.name]
+    return [path.name, found.st_size, found.st_mtime_ns]
+
+
 @dataclass(frozen=True)
 class Run:
     """Where everything of a run folder lies. Nothing is created by asking."""

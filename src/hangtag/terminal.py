@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +56,8 @@ def _bar(title: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    # Rich would send what is written to stdout meanwhile to the bar's own stream.
+    with Bars(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
         task = bars.add_task(title, total=None, note="")
 
         def progress(done: int, total: int, note: str = "") -> None:
@@ -89,20 +89,37 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def say_json(records: Sequence[dict[str, Any]]) -> None:
-    """One JSON object a line."""
-    for record in records:
-        print(json.dumps(record, ensure_ascii=False))
+class TagTable:
+    """Tags as a table that is printed bit by bit: the picture, its fields with their confidence, or what is wrong.
+
+    All bits have the same widths, which depend on the terminal alone.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._console, self._begun = names, Console(highlight=False), False
+
+    def add(self, records: Sequence[dict[str, Any]]) -> None:
+        """Print some more rows."""
+        table = Table(box=None, header_style="bold", pad_edge=False, expand=True, show_header=not self._begun)
+        table.add_column("picture", overflow="fold", ratio=3)
+        for name in self._names:
+            table.add_column(name, overflow="fold", ratio=2)
+        for record in records:
+            where = next((str(record[each]) for each in ("path", "url", "row") if each in record), "")
+            if record["fields"] is None:
+                cells = [Text(record["error"], style="red")]
+            else:
+                cells = [Text(_with_doubt(name, record)) for name in self._names]
+            table.add_row(Text(where), *cells)
+        self._begun = True
+        self._console.print(table)
 
 
-def say_tags(records: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Tags as a table: the picture, then its fields, or the reason why there are none."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("picture", overflow="fold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for record in records:
-        fields = record["fields"] or {}
-        cells = [Text(written(fields[name])) for name in names] if fields else [Text(record["error"], style="red")]
-        table.add_row(Text(record["path"]), *cells)
-    Console().print(table)
+def _with_doubt(name: str, record: dict[str, Any]) -> str:
+    """A field's value, a number's interval, and how sure the model is: `1299 (1100 to 1450), 83 %`."""
+    text = written(record["fields"][name])
+    number = (record["numbers"] or {}).get(name) or {}
+    if number.get("low") is not None:
+        text += f" ({written(number['low'])} to {written(number['high'])})"
+    sure = (record["confidence"] or {}).get(name)
+    return text if sure is None else f"{text}, {100 * sure:.0f} %"

@@ -8,9 +8,8 @@ from PIL import Image
 
 import hangtag
 from hangtag.catalogue.store import open_catalogue
-from hangtag.errors import DataError, ImageError, ModelError, RunError, UsageError
+from hangtag.errors import DataError, ImageError, ModelError, RunError
 from hangtag.files import read_jsonl
-from hangtag.prediction.predict import picture_files, records
 
 
 @pytest.fixture(scope="module")
@@ -188,24 +187,6 @@ def test_progress_ends_at_the_number_of_pictures(tagger, pictures):
     seen = []
     tagger.tags(pictures, lambda done, total, note="": seen.append((done, total)))
     assert seen[-1] == (7, 7)
-
-
-def test_files_and_folders_are_found_sorted_and_hidden_ones_left_out(tmp_path):
-    for name in ("b/2.JPG", "b/1.png", "b/.hidden/3.png", "b/notes.txt", "a.webp", "odd.name"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    found = picture_files([tmp_path / "odd.name", tmp_path / "b", tmp_path / "b" / "1.png"])
-    assert [str(each.relative_to(tmp_path)) for each in found] == ["odd.name", "b/1.png", "b/2.JPG"]
-    with pytest.raises(UsageError, match="x.jpg, .*y.jpg"):
-        picture_files([tmp_path / "x.jpg", tmp_path / "y.jpg"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no pictures found"):
-        picture_files([tmp_path / "empty"])
-
-
-def test_records_are_what_the_command_writes(tagger, pictures):
-    found = records(tagger, pictures[:2])
-    assert [set(each) for each in found] == [{"path", "fields", "raw", "error"}] * 2
 
 
 def test_a_damaged_model_folder_is_one_clear_error(small_run, tmp_path):

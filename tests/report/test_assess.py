@@ -32,7 +32,7 @@ def test_killed_anywhere_and_run_again_it_writes_the_bytes_of_an_unbroken_one(sm
     assert content(whole) == expected, "the same run and rows gave other bytes"
     journal = broken / "evaluation/test/asked.jsonl"
     for nth in (1, 3, 4):  # before the head is written, and twice in the middle
-        evaluated(broken, tmp_path, -9, dies_at="hangtag.evaluation.journal:Journal.append", nth=nth)
+        evaluated(broken, tmp_path, -9, dies_at="hangtag.journal:Lines.append", nth=nth)
         assert journal.exists()
         assert not (broken / "evaluation/test/metrics.json").exists()
     known = journal.read_text().count("\n") - 1
@@ -45,10 +45,10 @@ def test_killed_anywhere_and_run_again_it_writes_the_bytes_of_an_unbroken_one(sm
 
 def test_a_changed_model_is_asked_anew(small_run, tmp_path):
     run = shutil.copytree(small_run, tmp_path / "run")
-    evaluated(run, tmp_path, -9, dies_at="hangtag.evaluation.journal:Journal.append", nth=5)
+    evaluated(run, tmp_path, -9, dies_at="hangtag.journal:Lines.append", nth=5)
     weights = run / "model/model.safetensors"
     weights.write_bytes(weights.read_bytes())  # the same bytes, written again
-    evaluated(run, tmp_path, -9, dies_at="hangtag.evaluation.journal:Journal.append", nth=2)
+    evaluated(run, tmp_path, -9, dies_at="hangtag.journal:Lines.append", nth=2)
     assert (run / "evaluation/test/asked.jsonl").read_text().count("\n") == 1
 
 

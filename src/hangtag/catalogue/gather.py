@@ -52,7 +52,7 @@ def gather(source: Source, column: str, journal: Journal, bounds: Bounds, stages
         OSError: the catalogue's folder cannot be written; what is complete stays.
     """
     found: list[str | Path | Refused] = [
-        _locate(row.get(column, ""), source.folder, bounds.allow_outside) for row in source.table.rows
+        locate(row.get(column, ""), source.folder, bounds.allow_outside) for row in source.table.rows
     ]
     keep = _Keeper(journal.folder, bounds.max_side)
     with ThreadPoolExecutor(bounds.workers or os.cpu_count()) as pool:
@@ -71,7 +71,7 @@ def gather(source: Source, column: str, journal: Journal, bounds: Bounds, stages
     return [journal.known[each] if isinstance(each, str) else _as_refused(each) for each in found]
 
 
-def _locate(cell: str, folder: Path, allow_outside: bool) -> str | Path | Refused:
+def locate(cell: str, folder: Path, allow_outside: bool) -> str | Path | Refused:
     """Where a cell says that the picture is, or why no such place is looked at. A URL is given as it is asked for."""
     cell = cell.strip()
     if not fold(cell):

@@ -204,3 +204,11 @@ def csv_text(columns: list[str], rows: Iterable[Mapping[str, str]]) -> str:
     writer.writerow(columns)
     writer.writerows([row[name] for name in columns] for row in rows)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def spreadsheet_text(text: str) -> str:
+    """A text for a file that is opened in spreadsheets: what they would take for a formula gets an apostrophe."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,19 +1,22 @@
-"""What a model would have written instead: short branches off an answer, many in one call, none seeing another.
+"""A batch of answers with all that was computed on the way, for branches to grow from.
 
-The prompt and the answer are in the cache already, once a row; a branch adds only its own tokens. Each call appends
-to the cache, so that later branches can grow from earlier ones, and a mask says what each token sees.
+The prompt and the answer are in the cache already, once a row; a branch adds only its own tokens (growth.py).
 
-Shapes: B rows, Q tokens of one call a row, K tokens in the cache with those of the call.
+Shapes: B rows, T prompt tokens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import LogitsProcessor, PreTrainedModel
-from transformers.cache_utils import Cache, DynamicCache, StaticCache
+from transformers.cache_utils import Cache
+
+from hangtag.prediction.growth import Growth
 
 
 @dataclass
@@ -21,7 +24,7 @@ class Answers:
     """A batch of prompts and the answers written after them, with everything computed on the way.
 
     Args:
-        cache: of the prompts and all but the last of the new tokens; branches are appended to it.
+        cache: of the prompts and all but the last of the new tokens.
         prompt_BT, mask_BT: ids, padded on the left, and 1 where they are not padding.
         new: each row's written tokens, without the end; None where it did not end.
         log_probs: of the tokens in `new`, the end's included; empty where the row did not end.
@@ -35,7 +38,7 @@ class Answers:
     log_probs: list[list[float]]
 
     def __post_init__(self) -> None:
-        self.cached = self.cache.get_seq_length()
+        self.cached = int(self.cache.get_seq_length())
         self.lengths = self.mask_BT.sum(1).tolist()
 
     @property
@@ -63,39 +66,11 @@ class Answers:
         seen[prompt - 1 if place < 0 else prompt + place :] = False
         return seen
 
-    def extend(self, ids_BQ: torch.Tensor, positions_BQ: torch.Tensor, sees_BQK: torch.Tensor) -> torch.Tensor:
-        """Append tokens and return the log probabilities of what follows each: float32 [B, Q, vocabulary].
-
-        Args:
-            positions_BQ: each token's place in its own sequence, from 0.
-            sees_BQK: bool, over all that is cached and the call's own tokens; each sees itself.
-        """
-        device, dtype = self.model.device, self.model.dtype
-        mask = torch.zeros(sees_BQK.shape, dtype=dtype).masked_fill_(~sees_BQK, torch.finfo(dtype).min)
-        with torch.inference_mode():
-            logits = self.model(
-                input_ids=ids_BQ.to(device),
-                attention_mask=mask[:, None].to(device),
-                position_ids=positions_BQ.to(device),
-                past_key_values=self.cache,
-                use_cache=True,
-            ).logits
-        return logits.float().log_softmax(-1)
-
-    def forget_branches(self) -> None:
-        """Cut the cache back to prompts and answers."""
-        if grown := self.cache.get_seq_length() - self.cached:
-            self.cache.crop(-grown)
-
-
-def growing(cache: Cache) -> Cache:
-    """A cache that branches can be appended to: of one of fixed size a copy of what it holds."""
-    if not isinstance(cache, StaticCache):
-        return cache
-    held, grown = int(cache.get_seq_length()), DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        grown.update(layer.keys[:, :, :held], layer.values[:, :, :held], number)
-    return grown
+    @cached_property
+    def growth(self) -> Growth:
+        """Where branches grow."""
+        model: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return Growth(model, self.cache, self.cached)
 
 
 class TokenLogProbs(LogitsProcessor):

@@ -93,7 +93,7 @@ def _numbers(
         for row, first in enumerate(firsts)
     ]
     found = distributions(tree, prefixes, alphabet, nodes)
-    answers.forget_branches()
+    answers.growth.forget()
     return found
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hangtag.answer import Template
 from hangtag.prediction.pieces import Pieces
-from hangtag.prediction.tree import Tree
+from hangtag.prediction.tree import Level, Tree
 
 BEAMS = 4
 """Most prefixes that are followed on a level of a row."""
@@ -66,10 +66,11 @@ class Hypotheses:
             width = level.log_p.shape[1]
             if tree.room < width:
                 break
-            log_p_BQV = tree.grow(level.token, level.parent, np.full((rows, width), depth))
-            signs_BQS = log_p_BQV[..., self.signs.to(log_p_BQV.device)].double().cpu().numpy()
+            there = np.isfinite(level.log_p)
+            grown = tree.grow(level.token, level.parent, np.full((rows, width), depth), there)
+            signs_BQS = grown.spread(grown.log_p_MV[:, self.signs.to(grown.log_p_MV.device)])
             self._take(level, signs_BQS, tree, depth, found)
-            following = self._follow(level, log_p_BQV, found)
+            following = self._follow(level, grown, found)
             if following is None:
                 break
             level = following
@@ -87,11 +88,13 @@ class Hypotheses:
                 found[row].append(Prefix(text, level.log_p[row, place], signs_BQS[row, place], lineage, depth))
                 level.log_p[row, place] = -np.inf
 
-    def _follow(self, level: _Level, log_p_BQV: torch.Tensor, found: list[list[Prefix]]) -> _Level | None:
+    def _follow(self, level: _Level, grown: Level, found: list[list[Prefix]]) -> _Level | None:
         """The next level: the likeliest continuations, as many as there is place beside the prefixes found."""
-        each = torch.topk(log_p_BQV, min(self.beams, log_p_BQV.shape[-1]), dim=-1)
-        log_p = (level.log_p[..., None] + each.values.double().cpu().numpy()).reshape(len(found), -1)
-        tokens = each.indices.reshape(len(found), -1).cpu()
+        each = torch.topk(grown.log_p_MV, min(self.beams, grown.log_p_MV.shape[-1]), dim=-1)
+        log_p = (level.log_p[..., None] + grown.spread(each.values)).reshape(len(found), -1)
+        following = torch.zeros(*grown.shape, each.indices.shape[-1], dtype=torch.long)
+        following[grown.at] = each.indices.cpu()
+        tokens = following.reshape(len(found), -1)
         likeliest = np.maximum(log_p.max(1), [max((one.log_p for one in row), default=-np.inf) for row in found])
         log_p[log_p < likeliest[:, None] + np.log(LEAST)] = -np.inf
         order = np.argsort(-log_p, axis=1, kind="stable")[:, : self.beams]

@@ -87,10 +87,11 @@ def distributions(
         if not np.isfinite(level.log_p).any() or tree.room < level.log_p.shape[1]:
             break
         depth_BQ = np.take_along_axis(depth_BQ, level.parent, 1) + 1
-        log_p_BQV = tree.grow(tokens[torch.from_numpy(level.sign)], level.parent, depth_BQ)
-        ended = level.log_p + log_p_BQV[..., alphabet.enders].logsumexp(-1).double().cpu().numpy()
+        there = np.isfinite(level.log_p)
+        grown = tree.grow(tokens[torch.from_numpy(level.sign)], level.parent, depth_BQ, there)
+        ended = level.log_p + grown.spread(grown.log_p_MV[:, alphabet.enders].logsumexp(-1))
         leaves.append((np.where(level.can_end(), ended, -np.inf), level.values()))
-        log_p_BQS = log_p_BQV[..., tokens.to(log_p_BQV.device)].double().cpu().numpy()
+        log_p_BQS = grown.spread(grown.log_p_MV[:, tokens.to(grown.log_p_MV.device)])
     if not leaves:
         return [None] * len(prefixes)
     weights = np.exp(np.concatenate([each for each, _ in leaves], 1))

@@ -93,7 +93,7 @@ class Judge:
         longest = max((len(new) for new in answers.new if new is not None), default=0)
         prefixes = hypotheses.prefixes(tree, longest + LONGER)
         found = distributions(tree, prefixes, alphabet, self.nodes)
-        answers.forget_branches()
+        answers.growth.forget()
         return found
 
     def truths(self, answers: Answers, truths: Sequence[Values]) -> list[dict[str, float]]:
@@ -155,26 +155,31 @@ def branch_log_probs(answers: Answers, branches: Sequence[Continuation]) -> list
     positions = torch.zeros(count, width, dtype=torch.long)
     sees = torch.zeros(count, width, answers.cached + width, dtype=torch.bool)
     sees[:, :, answers.cached :] = torch.eye(width, dtype=torch.bool)
+    there = torch.zeros(count, width, dtype=torch.bool)
     at: list[int] = [0] * len(branches)
     for row, places in rows.items():
         start = 0
         for place in places:
             size, branch = len(inputs[place]), branches[place]
             end = start + size
-            ids[row, start:end] = torch.tensor(inputs[place])
+            ids[row, start:end], there[row, start:end] = torch.tensor(inputs[place]), True
             positions[row, start:end] = answers.lengths[row] + branch.shared - 1 + torch.arange(size)
             sees[row, start:end, : answers.cached] = answers.sees(row, branch.shared - 1)
             own = torch.ones(size, size, dtype=torch.bool).tril()
             sees[row, start:end, answers.cached + start : answers.cached + end] = own
             at[place], start = start, end
-    log_probs_BQV = answers.extend(ids, positions, sees)
-    answers.forget_branches()
+    where = there.nonzero(as_tuple=True)
+    log_probs_MV = answers.growth.extend(ids[where], positions[where], where, sees)
+    answers.growth.forget()
+    number = torch.zeros(count, width, dtype=torch.long)
+    number[where] = torch.arange(len(log_probs_MV))
     found = []
     for place, branch in enumerate(branches):
         judged = range(max(branch.first, branch.shared), branch.last + 1)
         predicting = [at[place] + token - branch.shared for token in judged]
-        wanted = torch.tensor([branch.ids[token] for token in judged], device=log_probs_BQV.device)
-        found.append(log_probs_BQV[branch.row, predicting, wanted].double().tolist())
+        wanted = torch.tensor([branch.ids[token] for token in judged])
+        nodes = number[branch.row, predicting]
+        found.append(log_probs_MV[nodes.to(log_probs_MV.device), wanted.to(log_probs_MV.device)].double().tolist())
     return found
 
 

@@ -27,7 +27,8 @@ from hangtag.examples.chat import Chat
 from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
-from hangtag.prediction.branches import Answers, TokenLogProbs, end_of, growing
+from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
+from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
 from hangtag.prediction.given import given_answers, given_readings
 from hangtag.prediction.grammar import Grammar
 from hangtag.prediction.hypotheses import BEAMS
@@ -79,14 +80,30 @@ class Tagger:
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
         """A tag for each picture, held to the schema; one that cannot be read has an `error` and ends nothing."""
         tags: list[Tag] = []
-        for batch in self._batches(pictures):
-            asks = [Ask(each) for each in batch if not isinstance(each, ImageError)]
-            found = iter(self.answer(asks) if asks else [])
-            for each in batch:
-                tags.append(Tag(None, None, str(each)) if isinstance(each, ImageError) else next(found))
-            if progress:
-                progress(len(tags), len(pictures))
+        with ThreadPoolExecutor(cores()) as pool:
+
+            def read(bounds: tuple[int, int]) -> list[list[Image.Image] | ImageError]:
+                return list(pool.map(self._seen, pictures[slice(*bounds)]))
+
+            for window in ahead(read, windows(len(pictures), BATCHES * self.batch_size)):
+                tags += self.tags_of(window)
+                if progress:
+                    progress(len(tags), len(pictures))
         return tags
+
+    def tags_of(self, rows: Sequence[list[Image.Image] | ImageError]) -> list[Tag]:
+        """Tags of rows whose pictures have been read, sorted into batches; an error in their place is the tag's."""
+        asks = [Ask(each) for each in rows if not isinstance(each, ImageError)]
+        found = iter(in_batches(asks, list(map(self.prompt_tokens, asks)), self.answer, self.batch_size))
+        return [Tag(None, None, str(each)) if isinstance(each, ImageError) else next(found) for each in rows]
+
+    def made_small(self, picture: Image.Image) -> Image.Image:
+        """A picture at the size that the model sees; the processor gives the same pixels for both.
+
+        Raises:
+            ImageError: it is too flat.
+        """
+        return Image.fromarray(self.processor.image_processor.hd_transform(picture))
 
     def answer(
         self, asks: Sequence[Ask], on_text: OnText | None = None, cancelled: Cancelled | None = None
@@ -238,6 +255,10 @@ class Tagger:
             return error
         return read
 
+    def _seen(self, shown: Shown) -> list[Image.Image] | ImageError:
+        read = self._read(shown)
+        return read if isinstance(read, ImageError) else list(map(self.made_small, read))
+
     def _prompt(self, ask: Ask) -> str:
         if ask.prompt is None:
             return self.chat.prompt(len(ask.pictures))
@@ -309,7 +330,7 @@ class Tagger:
         read = [row.ended and row.grammar is not None for row in writing.rows]
         return Answers(
             self.model,
-            growing(done.past_key_values),
+            done.past_key_values,
             inputs["input_ids"],
             inputs["attention_mask"],
             [row.tokens if there else None for row, there in zip(writing.rows, read, strict=True)],

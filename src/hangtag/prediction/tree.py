@@ -3,18 +3,34 @@
 The prompts are in the cache already, once a row. A level is one call for the whole batch, so a tree costs as many
 calls as it is deep, whatever its width.
 
-Shapes: B rows, Q nodes of a level a row.
+Shapes: B rows, Q places of a level a row, M nodes in them, V entries of the vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hangtag.prediction.branches import Answers
+
+
+@dataclass
+class Level:
+    """What follows each of M nodes that have been grown: log probabilities [M, V]; their rows and places."""
+
+    log_p_MV: torch.Tensor
+    at: tuple[torch.Tensor, ...]
+    shape: tuple[int, int]
+
+    def spread(self, values_MX: torch.Tensor) -> NDArray[np.float64]:
+        """Log probabilities of the nodes at their places [B, Q, X], -inf where there is no node."""
+        found = np.full((*self.shape, *values_MX.shape[1:]), -np.inf)
+        found[self.at[0].numpy(), self.at[1].numpy()] = values_MX.double().cpu().numpy()
+        return found
 
 
 class Tree:
@@ -37,8 +53,14 @@ class Tree:
         """How many nodes more a row can have."""
         return self.answers.room - self.grown
 
-    def grow(self, ids_BQ: torch.Tensor, parent_BQ: NDArray[np.int64], depth_BQ: NDArray[np.int64]) -> torch.Tensor:
-        """Grow a level; the log probabilities of what follows each node [B, Q, vocabulary].
+    def grow(
+        self,
+        ids_BQ: torch.Tensor,
+        parent_BQ: NDArray[np.int64],
+        depth_BQ: NDArray[np.int64],
+        there_BQ: NDArray[np.bool_],
+    ) -> Level:
+        """Grow a level of the nodes that are there.
 
         Args:
             parent_BQ: each node's parent, a place in the last level (or among what `stand_on` was given).
@@ -50,7 +72,9 @@ class Tree:
         self.lineage = torch.cat([self.lineage.gather(1, picked), own], -1)
         self.grown += width
         sees = torch.cat([self.before.expand(-1, width, -1), self.lineage], -1)
-        return self.answers.extend(ids_BQ, self.first + torch.from_numpy(depth_BQ), sees)
+        at = torch.from_numpy(there_BQ).nonzero(as_tuple=True)
+        positions = self.first + torch.from_numpy(depth_BQ)
+        return Level(self.answers.growth.extend(ids_BQ[at], positions[at], at, sees), at, (rows, width))
 
     def stand_on(self, lineages: list[list[torch.Tensor]]) -> None:
         """Let the next level's parents be nodes of any level, by what each saw when it was grown."""

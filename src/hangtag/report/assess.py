@@ -17,7 +17,7 @@ from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import TableError, UsageError, nearest_name
 from hangtag.evaluation.evaluate import evaluate, write_evaluation
 from hangtag.evaluation.journal import open_journal
-from hangtag.files import Run, write_json
+from hangtag.files import Run, file_state, write_json
 from hangtag.prediction.loading import load
 from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.untrained import Untrained
@@ -78,23 +78,16 @@ def _asked(run: Run, tagger: Tagger, catalogue: Catalogue, split: str) -> dict[s
     base = Path(tagger.recipe.model.base)
     made = environment()
     rows = [
-        [row, *(_file(catalogue.path / row[column]) for column in tagger.recipe.data.pictures if row.get(column))]
+        [row, *(file_state(catalogue.path / row[column]) for column in tagger.recipe.data.pictures if row.get(column))]
         for row in catalogue.rows
     ]
     return {
         "split": split,
         "seed": SEED,
-        "model": [_file(each) for folder in (run.model, base) if folder.is_dir() for each in sorted(folder.iterdir())],
+        "model": [
+            file_state(each) for folder in (run.model, base) if folder.is_dir() for each in sorted(folder.iterdir())
+        ],
         "recipe": tagger.recipe.model_dump(exclude={"track"}),
         "rows": hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest(),
         "made_with": {name: made[name] for name in ("threads", "accelerator", "packages")},
     }
-
-
-def _file(path: Path) -> list[Any]:
-    """A file by name, size and time of its last change; by name alone where it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return [path.name]
-    return [path.name, found.st_size, found.st_mtime_ns]

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hangtag.answer import Kind, Value
-from hangtag.catalogue.store import csv_text
+from hangtag.catalogue.store import csv_text, spreadsheet_text
 from hangtag.evaluation.disagreement import EVERYTHING
 from hangtag.report.gallery import show
 from hangtag.report.table import plain_table
@@ -22,7 +22,6 @@ SHOWN_ROWS = 300
 SHOWN_ON_TERMINAL = 10
 SHOWN_REJECTED = 20
 PICTURE_BYTES = 8_000_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True)
@@ -97,23 +96,19 @@ def findings_csv(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> str:
         line = {
             "rank": str(rank),
             "row": str(each.row),
-            "file_name": _plain(each.file_name),
+            "file_name": spreadsheet_text(each.file_name),
             "split": each.split,
             "score": f"{each.score:z.3f}",
-            "disagrees": _plain(in_words(kinds, each)),
+            "disagrees": spreadsheet_text(in_words(kinds, each)),
             "judged by": each.judged_by,
         }
         for name, kind in kinds.items():
             words = (show(each.truth[name]), each.read(name))
-            tag, read = words if kind == "number" else map(_plain, words)
+            tag, read = words if kind == "number" else map(spreadsheet_text, words)
             line |= {f"{name} score": f"{each.scores[name]:z.3f}", f"{name} in the tag": tag, f"{name} read": read}
         lines.append([line[column] for column in columns])
-    header = [_plain(column) for column in columns]
+    header = [spreadsheet_text(column) for column in columns]
     return csv_text(header, [dict(zip(header, line, strict=True)) for line in lines])
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def findings_table(kinds: Mapping[str, Kind], found: Sequence[Finding]) -> Table:

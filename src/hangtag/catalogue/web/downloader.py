@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Self
 
 import httpcore2
 import httpx2
@@ -92,12 +93,15 @@ async def download(urls: Iterable[str], done: Callable[[Outcome], Awaitable[None
     Args:
         urls: different from each other, as `addresses.web_url` writes them.
     """
-    await _Downloader(done, limits).run(urls)
+    async with Downloader(limits) as downloader:
+        await downloader.run(urls, done)
 
 
-class _Downloader:
-    def __init__(self, done: Callable[[Outcome], Awaitable[None]], limits: Limits) -> None:
-        self._done, self._limits = done, limits
+class Downloader:
+    """`download` in several calls of `run`, one after the other: what is known of hosts outlives each of them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._schedule = Schedule(limits.per_host, 1 if limits.obey_robots else limits.per_host)
         self._network = GuardedNetwork(limits.allow_private)
         self._tls = httpcore2.default_ssl_context()
@@ -108,7 +112,17 @@ class _Downloader:
         self._rules: dict[str, Rules] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
-    async def run(self, urls: Iterable[str]) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+        self._network.close()
+
+    async def run(self, urls: Iterable[str], done: Callable[[Outcome], Awaitable[None]]) -> None:
+        """As `download`."""
+        self._done = done
         for url in urls:
             self._left += 1
             self._schedule.add(Job(url, httpx2.URL(url)))
@@ -117,10 +131,6 @@ class _Downloader:
                 await self._hand_out(tasks)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
-        finally:
-            for pool in self._pools.values():
-                await pool.aclose()
-            self._network.close()
 
     async def _hand_out(self, tasks: asyncio.TaskGroup) -> None:
         under_way = asyncio.Semaphore(self._limits.overall)
