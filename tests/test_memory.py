@@ -252,7 +252,7 @@ def test_bytes_of_a_weight_in_4_bits_and_of_its_state_in_8():
 def test_rows_whose_answers_are_written_at_once_take_the_cache_they_are_reckoned_to():
     from conftest import tiny_model, tiny_processor
 
-    from hangtag.memory.generation import MOST_ROWS, rows_at_once
+    from hangtag.memory.generation import MOST_ROWS, rows_at_once, tokens_at_once
 
     model = tiny_model(tiny_processor())
     with torch.inference_mode():
@@ -260,8 +260,11 @@ def test_rows_whose_answers_are_written_at_once_take_the_cache_they_are_reckoned
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert held == 7 * 2 * 2 * 64 * 4  # tokens, keys and values, layers, width, bytes
     published = check_recipe({"data": {"path": "x"}, "model": {"num_crops": 4}})
-    row = (757 + 600) * 2 * 32 * 3072 * 2
-    assert rows_at_once(published, 2 * row - 1) == rows_at_once(published, 1) == 1
-    assert rows_at_once(published, 4 * row) == 2
-    assert rows_at_once(published, 2 * 9 * row) == 8
-    assert rows_at_once(published, 10**15) == MOST_ROWS
+    row = 757 + 600
+    assert tokens_at_once(published, 2 * row * 2 * 32 * 3072 * 2) == row
+    assert tokens_at_once(published, 2 * row * 2 * 32 * 3072 * 4, bytes_each=4) == row
+    assert tokens_at_once(published, -1) == 0
+    assert rows_at_once(published, 2 * row - 1) == rows_at_once(published, 0) == 1
+    assert rows_at_once(published, 2 * row) == 2
+    assert rows_at_once(published, 9 * row) == 8
+    assert rows_at_once(published, 10**12) == MOST_ROWS

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo leaves: the scores' table, the report, a command to paste, and seconds for each stage."""
+    """What a demo leaves: the scores' table, the report, commands to paste, and seconds for each stage."""
 
     table: Table
     report: Path
-    command: str
+    commands: list[str]
     seconds: dict[str, float]
 
 
@@ -60,7 +60,7 @@ def run_demo(
     started = time.monotonic()
     table, report = assess(out, None, "test", stages)
     seconds["evaluate"] = time.monotonic() - started
-    return Demo(table, report, _predict_command(Run(out), folder), seconds)
+    return Demo(table, report, _commands(Run(out), folder), seconds)
 
 
 def _already_invented(folder: Path, rows: int, seed: int) -> bool:
@@ -76,13 +76,13 @@ def _already_invented(folder: Path, rows: int, seed: int) -> bool:
     return True
 
 
-def _predict_command(run: Run, folder: Path) -> str:
-    """A line that works where it is pasted, in an activated environment or not."""
+def _commands(run: Run, folder: Path) -> list[str]:
+    """Lines that work where they are pasted, in an activated environment or not."""
     pictures = [str(folder / row["file_name"]) for row in open_catalogue(folder).split("test")[:3]]
     program = Path(sys.executable).with_name("hangtag")
     found = shutil.which("hangtag")
     name = "hangtag" if found and Path(found).resolve() == program.resolve() else _shortest(program)
-    return shlex.join([name, "predict", str(run.path), *pictures])
+    return [shlex.join([name, "predict", str(run.path), *pictures]), shlex.join([name, "serve", str(run.path)])]
 
 
 def _shortest(path: Path) -> str:

@@ -16,7 +16,7 @@ from hangtag.prediction.pieces import Pieces
 
 TAG = Template("Tag: {title}; {category} for {price} USD", {"title": "text", "category": "category", "price": "number"})
 KNOWN = {"category": ["Bags", "Bags, men", "Shoes", "Sh", "Été"]}
-LITERALS = st.text(st.sampled_from("ab,. \n:é-"), min_size=1, max_size=5)
+LITERALS = st.text(st.sampled_from("ab,. \n:éè\u00a0€-"), min_size=1, max_size=5)
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=8)
 
 
@@ -30,12 +30,12 @@ def accepts(automaton, text):
 
 
 def walk(automaton, seed, most=300):
-    """A text that the automaton accepts, its letters chosen at random among those that it allows."""
+    """A text that the automaton accepts, its bytes chosen at random among those that it allows: UTF-8, always."""
     choose, state, text = random.Random(seed), automaton.start, b""
     while len(text) < most:
         steps = np.flatnonzero(automaton.table[state] != DEAD)
         if automaton.ends[state] and (not len(steps) or choose.random() < 0.3):
-            return text.decode(errors="replace")
+            return text.decode()
         byte = choose.choice(list(steps))
         state, text = automaton.table[state, byte], text + bytes([byte])
     return None
@@ -78,6 +78,19 @@ def test_whatever_is_accepted_is_read_back(parts, lead, last_is_bare, hurry, see
     found = walk(automaton, seed)
     if found is not None:
         assert template.read(found) is not None, (text, found)
+
+
+@pytest.mark.parametrize(
+    "letters", [b"\xc3", b"\xa9", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xff", b"\xc2\xa0"]
+)
+def test_text_is_of_whole_letters_that_are_no_other_spaces(letters):
+    automaton, state = Automaton(TAG, {}), None
+    for before in (b"Tag: ", b"Tag: A"):
+        state = automaton.start
+        for byte in before + letters + b"; B for 1 USD":
+            state = DEAD if state == DEAD else automaton.table[state, byte]
+        assert state == DEAD
+    assert accepts(automaton, "Tag: é€𝒳; B for 1 USD")
 
 
 @given(WORDS, WORDS, st.floats(-1e9, 1e9))

@@ -29,7 +29,8 @@ def demo(
     say(done.table)
     say("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in done.seconds.items()))
     say(f"report: {done.report}")
-    say(f"try it: {done.command}")
+    for command in done.commands:
+        say(f"try it: {command}")
 
 
 @app.command(

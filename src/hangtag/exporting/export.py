@@ -24,7 +24,7 @@ from hangtag.exporting.models import Model, name_of
 from hangtag.exporting.room import arithmetic, free_memory, parameters, require_disk
 from hangtag.exporting.witness import Testimony, difference, write
 from hangtag.files import Run, remove_leftovers, require_new_folder, whole_folder, write_json
-from hangtag.memory.generation import MOST_ROWS, rows_at_once
+from hangtag.memory.generation import MOST_ROWS, rows_at_once, tokens_at_once
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe, load_recipe
@@ -75,7 +75,9 @@ class Plan:
         """Rows whose answers are written together."""
         size = torch.finfo(self.computed).bits // 8
         room = free_memory() - size * self.parameters
-        return MOST_ROWS if math.isinf(room) else rows_at_once(self.recipe, int(max(room, 0)), size)
+        if math.isinf(room):
+            return MOST_ROWS
+        return rows_at_once(self.recipe, tokens_at_once(self.recipe, int(max(room, 0)), size))
 
 
 def export(

@@ -13,17 +13,21 @@ _SHARE = 0.5
 """Of the room beside the weights; the other half is for what is computed on the way."""
 
 
-def rows_at_once(recipe: Recipe, room: int, bytes_each: int = 2) -> int:
-    """The largest power of two, from 1 to MOST_ROWS, of rows whose keys and values take half of the room.
+def tokens_at_once(recipe: Recipe, room: int, bytes_each: int = 2) -> int:
+    """Tokens whose keys and values take half of the room.
 
     Args:
         room: bytes that the device has beside the weights.
         bytes_each: of a cached number.
     """
     sizes = Sizes.of(recipe)
-    tokens = TEXT_TOKENS + len(recipe.data.pictures) * picture_cost(sizes, recipe.model.num_crops)[0]
-    row = tokens * 2 * sizes.layers * sizes.hidden * bytes_each
+    return max(int(_SHARE * room / (2 * sizes.layers * sizes.hidden * bytes_each)), 0)
+
+
+def rows_at_once(recipe: Recipe, tokens: int) -> int:
+    """The largest power of two, from 1 to MOST_ROWS, of rows of square pictures that so many tokens hold."""
+    row = TEXT_TOKENS + len(recipe.data.pictures) * picture_cost(Sizes.of(recipe), recipe.model.num_crops)[0]
     rows = 1
-    while rows < MOST_ROWS and 2 * rows * row <= _SHARE * room:
+    while rows < MOST_ROWS and 2 * rows * row <= tokens:
         rows *= 2
     return rows

@@ -1,8 +1,8 @@
 """What may stand next in an answer that follows its template: an automaton over bytes, and the tokens that fit it.
 
     literal text   its bytes, one after another
-    text           a letter that is no space, then anything but control characters, up to the first place where the
-                   literal text behind the field stands
+    text           a letter that is no space, then letters and plain spaces, whole ones in UTF-8, up to the first
+                   place where the literal text behind the field stands
     category       as text, or one of the known values
     number         -?[0-9]{1,15}([.][0-9]{1,2})?
 
@@ -27,7 +27,19 @@ DEAD = -1
 DIGITS, DECIMALS = 15, 2
 MOST_KNOWN = 20_000
 """Bytes of known values that are held to; where a field has more, any text may stand there."""
-_PRINTED = [byte for byte in range(0x20, 0x100) if byte != 0x7F]
+_PRINTED = range(0x20, 0x7F)
+_FOLLOWS = range(0x80, 0xC0)
+# First bytes of letters in UTF-8, which second bytes may follow, and how many more (RFC 3629, section 4).
+_LEADS = [
+    (range(0xC2, 0xE0), _FOLLOWS, 0),
+    ([0xE0], range(0xA0, 0xC0), 1),
+    ([*range(0xE1, 0xED), 0xEE, 0xEF], _FOLLOWS, 1),
+    ([0xED], range(0x80, 0xA0), 1),
+    ([0xF0], range(0x90, 0xC0), 2),
+    (range(0xF1, 0xF4), _FOLLOWS, 2),
+    ([0xF4], range(0x80, 0x90), 2),
+]
+_OTHER_SPACES = [each for each in map(chr, range(0x80, 0x3001)) if each.isspace()]
 _DIGITS = b"0123456789"
 
 Known = Mapping[str, Sequence[str]]
@@ -44,6 +56,8 @@ class Automaton:
 
     def __init__(self, template: Template, known: Known, hurry: bool = False) -> None:
         self._hurry = hurry
+        self._shared: set[int] = set()
+        self._letters_to: dict[int, dict[int, int]] = {}
         self._steps: list[dict[int, int]] = []
         self._may_end: list[bool] = []
         entry = self._state(ends=True)
@@ -54,7 +68,7 @@ class Automaton:
             elif values and sum(len(each.encode()) + len(literal) for each in values) <= MOST_KNOWN:
                 entry = self._one_of([each.encode() for each in values], literal, entry)
             else:
-                entry = self._text(literal, entry)
+                entry = self._text(template.follows(name), entry)
         lead = self._chain(template.lead.encode(), entry)
         self.start = self._state()  # a tokenizer's first entry may bring a space
         self._steps[self.start] = self._steps[lead] | {ord(" "): lead}
@@ -75,25 +89,67 @@ class Automaton:
             entry = state
         return entry
 
-    def _text(self, literal: bytes, entry: int) -> int:
+    def _text(self, literal: str, entry: int) -> int:
+        """Knuth, Morris and Pratt over letters: `matched[n]` is where n letters of the literal text have just stood."""
         first = self._state()
-        matched = [self._state(ends=not literal) for _ in literal or b"-"]
-        self._steps[first] = dict.fromkeys(_PRINTED, matched[0]) | {ord(" "): DEAD}
-        if not literal:
-            self._steps[matched[0]] = {} if self._hurry else dict.fromkeys(_PRINTED, matched[0])
-            return first
+        matched = [self._state(ends=not literal) for _ in literal or "-"]
+        self._steps[first] = self._any_letter(matched[0])
+        del self._steps[first][ord(" ")]
+        for space in _OTHER_SPACES:
+            self._letter(first, space, DEAD)
         targets = [*matched[1:], entry]
+        goes: list[dict[str, int]] = []
         falls_to = 0
-        for place, (state, byte) in enumerate(zip(matched, literal, strict=True)):
-            # Knuth, Morris and Pratt: a state goes where the longest shorter match goes, but for its own byte.
-            back = self._steps[matched[falls_to]] if place else dict.fromkeys(_PRINTED, matched[0])
-            self._steps[state] = back | {byte: targets[place]}
-            if place:
-                falls_to = matched.index(back[byte]) if byte in back else 0
+        for place, letter in enumerate(literal):
+            back = goes[falls_to] if place else {}
+            goes.append(back | {letter: targets[place]})
+            falls_to = matched.index(back.get(letter, matched[0])) if place else 0
+        for place, state in enumerate(matched):
+            self._steps[state] = self._any_letter(matched[0])
+            for letter in [*_OTHER_SPACES, *(goes[place] if literal else ())]:
+                self._letter(state, letter, goes[place].get(letter, DEAD) if literal else DEAD)
         if self._hurry:
-            for state, byte, target in zip(matched, literal, targets, strict=True):
-                self._steps[state] = {byte: target}
+            for place, state in enumerate(matched):
+                self._only(state, literal[place : place + 1].encode())
         return first
+
+    def _any_letter(self, target: int) -> dict[int, int]:
+        """Steps of one whole letter, printed or beyond ASCII, to `target`."""
+        if target not in self._letters_to:
+            rest = [target]
+            for _ in range(2):
+                rest.append(self._state())
+                self._steps[rest[-1]] = dict.fromkeys(_FOLLOWS, rest[-2])
+            steps = dict.fromkeys(_PRINTED, target)
+            for leads, seconds, more in _LEADS:
+                second = self._state()
+                self._steps[second] = dict.fromkeys(seconds, rest[more])
+                self._shared.add(second)
+                steps |= dict.fromkeys(leads, second)
+            self._shared |= {*rest[1:]}
+            self._letters_to[target] = steps
+        return dict(self._letters_to[target])
+
+    def _letter(self, state: int, letter: str, target: int) -> None:
+        """Let one letter lead elsewhere than the others from a state; states on its way become the state's own."""
+        *before, last = letter.encode()
+        for byte in before:
+            there = self._steps[state].get(byte, DEAD)
+            if there == DEAD or there in self._shared:
+                own = self._state()
+                self._steps[own] = dict(self._steps[there]) if there != DEAD else {}
+                self._steps[state][byte] = there = own
+            state = there
+        self._steps[state][last] = target
+
+    def _only(self, state: int, letters: bytes) -> None:
+        """Let nothing else follow a state, whole letters that have begun aside."""
+        for byte in letters:
+            step = self._steps[state][byte]
+            self._steps[state] = {byte: step}
+            state = step
+        if not letters:
+            self._steps[state] = {}
 
     def _one_of(self, values: Sequence[bytes], literal: bytes, entry: int) -> int:
         first = self._state()

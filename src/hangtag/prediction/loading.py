@@ -15,7 +15,8 @@ from hangtag.catalogue.store import open_catalogue
 from hangtag.errors import DataError, RunError, first_line
 from hangtag.examples.rows import sort_rows
 from hangtag.files import Run, read_json
-from hangtag.memory.generation import MOST_ROWS, rows_at_once
+from hangtag.machine import memory
+from hangtag.memory.generation import rows_at_once, tokens_at_once
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe, load_recipe
@@ -26,8 +27,7 @@ def load(run: str | Path, batch_size: int | None = None) -> Tagger:
     """The tagger of a run folder or an exported one, on the accelerator where there is one.
 
     Args:
-        batch_size: rows whose answers are written at once; by default as many as the accelerator has room for, at
-            most 64.
+        batch_size: rows whose answers are written at once; by default as many as there is memory for, at most 64.
 
     Raises:
         RunError: no run folder, no model in it, or one that cannot be loaded.
@@ -51,15 +51,23 @@ def load(run: str | Path, batch_size: int | None = None) -> Tagger:
         processor = AutoProcessor.from_pretrained(folder.model)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
-    if batch_size is None:
-        batch_size = _rows_beside(model, recipe) if cuda else MOST_ROWS
+    tokens = tokens_at_once(recipe, _room_beside(model), options["dtype"].itemsize)
     on_device = cuda and "quantization_config" not in options  # a quantised base is put there as it is loaded
-    return Tagger(model.to("cuda") if on_device else model, processor, recipe, batch_size, known, calibration)
+    return Tagger(
+        model.to("cuda") if on_device else model,
+        processor,
+        recipe,
+        batch_size or rows_at_once(recipe, tokens),
+        known,
+        calibration,
+        tokens,
+    )
 
 
-def _rows_beside(model: torch.nn.Module, recipe: Recipe) -> int:
-    weights = sum(each.numel() * each.element_size() for each in model.parameters())
-    return rows_at_once(recipe, torch.cuda.get_device_properties(0).total_memory - weights)
+def _room_beside(model: torch.nn.Module) -> int:
+    """Bytes that the device has beside the weights; of main memory all, so that batches are always the same."""
+    whole = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else memory()
+    return int(whole - sum(each.numel() * each.element_size() for each in model.parameters()))
 
 
 def read_known(run: Run, recipe: Recipe) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -29,11 +30,15 @@ SMALL = 50_000_000
 _shared: tuple[Tagger, Job] | None = None
 
 
-def useful_processes(tagger: Tagger, windows: int) -> int:
-    """How many processes are of use; 1 for none besides this one."""
+def can_fork(tagger: Tagger) -> bool:
+    """Whether processes forked from this one can share its model: on the CPU, on Linux."""
+    return tagger.model.device.type == "cpu" and sys.platform == "linux"
+
+
+def useful_processes(tagger: Tagger, most: int) -> int:
+    """How many processes, at most `most`, are of use; 1 for none besides this one."""
     small = sum(each.numel() for each in tagger.model.parameters()) <= SMALL
-    forks = "fork" in multiprocessing.get_all_start_methods()
-    return min(cores(), windows) if small and forks and tagger.model.device.type == "cpu" else 1
+    return min(cores(), most) if small and can_fork(tagger) else 1
 
 
 def all_records(tagger: Tagger, job: Job, asked: Sequence[tuple[int, int]]) -> Iterator[Records]:

@@ -1,53 +1,40 @@
-"""A run put to use: pictures in, tags out, by batched greedy generation with a cache.
-
-The model sees the picture and the question, never an answer. A generation that does not end by itself
-within the length limit is no answer: half a price is not a price.
-"""
+"""A run put to use: pictures in, tags out, each answer held to its schema while it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
 from transformers import LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 
 from hangtag.answer import Value
 from hangtag.calibration import Calibration
-from hangtag.catalogue.pictures import read_picture
 from hangtag.errors import ImageError, ModelError
 from hangtag.examples.chat import Chat
 from hangtag.machine import cores
-from hangtag.memory.generation import MOST_ROWS
+from hangtag.memory.generation import MOST_ROWS, TEXT_TOKENS
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
-from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
-from hangtag.prediction.given import given_answers, given_readings
+from hangtag.prediction.branches import Answers
 from hangtag.prediction.grammar import Grammar
-from hangtag.prediction.hypotheses import BEAMS
-from hangtag.prediction.numbers import NODES
-from hangtag.prediction.pieces import Pieces
-from hangtag.prediction.readings import Judge
+from hangtag.prediction.reader import Reader, Shown
 from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.writing import Cancelled, OnText, Row, Writing
 from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe
-from hangtag.recipe.sections import END
 from hangtag.schema import OTHER
 
-Picture = str | Path | Image.Image
-Shown = Picture | Sequence[Picture]
+MOST_TOKENS = 256
+"""Of an answer, where the model's folder does not say."""
 
 
-class Tagger:
+class Tagger(Reader):
     """Turns pictures into tags. Make one with `load(run)`.
 
     What is shown for one tag is a picture, or a sequence of them where the recipe's rows have several, or none.
@@ -55,6 +42,7 @@ class Tagger:
     Args:
         known: the values of each category field that training showed; a field without an entry may hold any.
         calibration: what an evaluation found out; None before there was one.
+        most_tokens: of a batch, padding and what is written included; None where there is room for any.
     """
 
     def __init__(
@@ -65,16 +53,13 @@ class Tagger:
         batch_size: int = MOST_ROWS,
         known: Mapping[str, Sequence[str]] | None = None,
         calibration: Calibration | None = None,
+        most_tokens: int | None = None,
     ) -> None:
-        self.model = model.eval()
-        self.processor = processor
-        self.recipe = recipe
-        self.batch_size = batch_size
+        super().__init__(model, processor, recipe, batch_size)
         self.known = dict(known or {})
         self.calibration = calibration
-        self.chat = Chat.of(recipe.task)
+        self.most_tokens = most_tokens
         self.static = self.model.device.type == "cuda"  # generate then compiles the model for a cache of fixed size
-        self._pieces = Pieces(processor.tokenizer)
         self._grammars: dict[bool, Grammar] = {}
 
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
@@ -94,7 +79,8 @@ class Tagger:
     def tags_of(self, rows: Sequence[list[Image.Image] | ImageError]) -> list[Tag]:
         """Tags of rows whose pictures have been read, sorted into batches; an error in their place is the tag's."""
         asks = [Ask(each) for each in rows if not isinstance(each, ImageError)]
-        found = iter(in_batches(asks, list(map(self.prompt_tokens, asks)), self.answer, self.batch_size))
+        tokens = [self.prompt_tokens(each) + TEXT_TOKENS for each in asks]
+        found = iter(in_batches(asks, tokens, self.answer, self.batch_size, self.most_tokens))
         return [Tag(None, None, str(each)) if isinstance(each, ImageError) else next(found) for each in rows]
 
     def made_small(self, picture: Image.Image) -> Image.Image:
@@ -117,7 +103,7 @@ class Tagger:
         Raises:
             ModelError: a prompt holds special tokens or is too long, or pictures and model do not fit together.
         """
-        limit = self.model.generation_config.max_new_tokens
+        limit = self.model.generation_config.max_new_tokens or MOST_TOKENS
         rows = [
             Row(self._grammar(ask.known_only) if ask.held else None, ask.most_tokens or limit, bool(ask.most_tokens))
             for ask in asks
@@ -142,119 +128,6 @@ class Tagger:
         tokens = [images.num_image_tokens(*images.size_after(*each.size)) for each in ask.pictures]
         return len(self.processor.prompt_ids(self._prompt(ask), tokens))
 
-    def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
-        """The raw text written for each picture, None where it did not end.
-
-        Raises:
-            ImageError: a picture cannot be read.
-        """
-        texts: list[str | None] = []
-        for batch in self._batches(images):
-            texts += self._generate(_readable(batch))
-            if progress:
-                progress(len(texts), len(images))
-        return texts
-
-    def readings(
-        self,
-        images: Sequence[Shown],
-        progress: Progress | None = None,
-        truths: Sequence[Mapping[str, Value]] | None = None,
-    ) -> list[Reading]:
-        """The text written for each picture, with what the model holds likely: see `Reading`.
-
-        Args:
-            truths: each row's true values, whose probabilities are then told too.
-
-        Raises:
-            ImageError: a picture cannot be read.
-        """
-        judge = self.judge
-        found: list[Reading] = []
-        for batch in self._batches(images):
-            answers, texts = self._answers(self._inputs(_readable(batch)))
-            mine = None if truths is None else truths[len(found) : len(found) + len(texts)]
-            found += judge.readings(answers, texts, mine)
-            if progress:
-                progress(len(found), len(images))
-        return found
-
-    def readings_of(
-        self, images: Sequence[Shown], values: Sequence[Mapping[str, Value]], progress: Progress | None = None
-    ) -> list[Reading]:
-        """Readings as if the model had written an answer of these values for each picture.
-
-        Confidence is the probability of a given value behind the given ones before it, whatever it is; numbers, too,
-        stand on the given values alone.
-
-        Raises:
-            ImageError: a picture cannot be read.
-        """
-        template, judge = self.recipe.task.template, self.judge
-        found: list[Reading] = []
-        for batch in self._batches(images):
-            texts = [template.write(each) for each in values[len(found) : len(found) + len(batch)]]
-            ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
-            found += given_readings(judge, *given_answers(self.model, self._inputs(_readable(batch)), ids), texts)
-            if progress:
-                progress(len(found), len(images))
-        return found
-
-    def log_probs_of(self, images: Sequence[Shown], values: Sequence[Mapping[str, Value]]) -> list[dict[str, float]]:
-        """How likely the model finds given values of each picture's fields, behind what it writes before them itself.
-
-        Log probabilities by field. One that could not be judged, because the value reads as another form, is absent.
-
-        Raises:
-            ImageError: a picture cannot be read.
-        """
-        judge = self.judge
-        found: list[dict[str, float]] = []
-        for batch in self._batches(images):
-            answers, _ = self._answers(self._inputs(_readable(batch)))
-            found += judge.truths(answers, values[len(found) : len(found) + len(batch)])
-        return found
-
-    def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
-        """The mean of the projected vision features of the global views shown: float32 [rows, hidden]; zeros for none.
-
-        The view of the whole picture finds nearer neighbours than all crops together do (docs/log.md).
-        """
-        base: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        vision, rows = base.model.vision_embed_tokens, []
-        for batch in self._batches(images):
-            readable = _readable(batch)
-            pictures = [each for row in readable for each in row]
-            means: Iterator[NDArray[np.float32]] = iter(self._picture_means(vision, pictures) if pictures else ())
-            for row in readable:
-                mine = [next(means) for _ in row]
-                rows.append(np.mean(mine, 0) if mine else np.zeros(base.config.hidden_size, np.float32))
-        return np.stack(rows)
-
-    def _picture_means(self, vision: Any, pictures: list[Image.Image]) -> NDArray[np.float32]:
-        inputs = self.processor.image_processor(pictures, num_crops=1, return_tensors="pt")
-        with torch.inference_mode():
-            views_N3SS = inputs["pixel_values"][:, 0].to(self.model.device, self.model.dtype)
-            features_NGD = vision.img_projection(vision.encode_crops(views_N3SS))
-        return np.asarray(features_NGD.float().mean(1).cpu().numpy())
-
-    def _batches(self, shown: Sequence[Shown]) -> Iterator[list[list[Image.Image] | ImageError]]:
-        """Pictures decoded ahead of the model, batch by batch; what cannot be read comes as its error."""
-        with ThreadPoolExecutor(cores()) as pool:
-            for start in range(0, len(shown), self.batch_size):
-                yield list(pool.map(self._read, shown[start : start + self.batch_size]))
-
-    def _read(self, shown: Shown) -> list[Image.Image] | ImageError:
-        """What is shown for one tag, decoded; or why a picture of it cannot be used."""
-        pictures = [shown] if isinstance(shown, str | Path | Image.Image) else shown
-        try:
-            read = [each if isinstance(each, Image.Image) else read_picture(Path(each)) for each in pictures]
-            for each in read:
-                self.processor.image_processor.size_after(*each.size)
-        except ImageError as error:
-            return error
-        return read
-
     def _seen(self, shown: Shown) -> list[Image.Image] | ImageError:
         read = self._read(shown)
         return read if isinstance(read, ImageError) else list(map(self.made_small, read))
@@ -266,54 +139,6 @@ class Tagger:
             raise ModelError("the prompt holds <|, which special tokens begin with; leave it out")
         task = self.recipe.task.model_copy(update={"prompt": ask.prompt})
         return Chat.of(task).prompt(len(ask.pictures))
-
-    def _generate(self, images: list[list[Image.Image]]) -> list[str | None]:
-        return self.write(self._inputs(images))
-
-    def _inputs(
-        self, images: Sequence[Sequence[Image.Image]], prompts: list[str] | None = None
-    ) -> dict[str, torch.Tensor]:
-        tokenizer = self.processor.tokenizer
-        tokenizer.padding_side = "left"
-        images = [list(each) for each in images]
-        prompts = prompts or [self.chat.prompt(len(each)) for each in images]
-        pictures = images if any(images) else None
-        inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt").to(self.model.device)
-        if pictures:
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        return dict(inputs)
-
-    def write(self, inputs: Mapping[str, torch.Tensor]) -> list[str | None]:
-        """The raw text written after each of some prompts, padded on the left; None where it did not end.
-
-        Args:
-            inputs: of `generate`, on the model's device.
-        """
-        with torch.inference_mode():
-            ids_BT = self.model.generate(**inputs, do_sample=False)
-        new_BT = ids_BT[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._text(row, end_of(row, self._ends)) for row in new_BT]
-
-    def _answers(self, inputs: Mapping[str, torch.Tensor]) -> tuple[Answers, list[str | None]]:
-        """As `write`, with all that was computed on the way."""
-        sure = TokenLogProbs(self.model.config.image_token_id)
-        with torch.inference_mode():
-            done = self.model.generate(
-                **inputs, do_sample=False, return_dict_in_generate=True, logits_processor=LogitsProcessorList([sure])
-            )
-        prompt_BT = inputs["input_ids"]
-        rows = done.sequences[:, prompt_BT.shape[1] :].tolist()
-        ends = [end_of(row, self._ends) for row in rows]
-        log_probs = sure.of_rows()
-        answers = Answers(
-            self.model,
-            done.past_key_values,
-            prompt_BT,
-            inputs["attention_mask"],
-            [None if end is None else row[:end] for row, end in zip(rows, ends, strict=True)],
-            [[] if end is None else log_probs[row][: end + 1] for row, end in enumerate(ends)],
-        )
-        return answers, [self._text(row, end) for row, end in zip(rows, ends, strict=True)]
 
     def _write(self, inputs: Mapping[str, torch.Tensor], writing: Writing) -> Answers:
         """Write a batch, watched; what it was computed from."""
@@ -338,15 +163,6 @@ class Tagger:
         )
 
     @cached_property
-    def judge(self) -> Judge:
-        """Reads confidences and distributions; another one, with more nodes or prefixes, may take its place."""
-        return self.judge_with()
-
-    def judge_with(self, nodes: int = NODES, beams: int = BEAMS) -> Judge:
-        """A judge of this model with so many nodes and prefixes."""
-        return Judge(self._pieces, self.recipe.task.template, sorted(self._ends), nodes, beams)
-
-    @cached_property
     def _free(self) -> torch.Tensor:
         """Whether each token may stand in a text that is held to nothing: all but special ones, and the ends."""
         _, lengths = self._pieces.matrix(self.model.config.vocab_size)
@@ -366,16 +182,6 @@ class Tagger:
             )
         return self._grammars[known_only]
 
-    @property
-    def _ends(self) -> set[int]:
-        return set(_as_list(self.model.generation_config.eos_token_id))
-
-    def _text(self, row: list[int], end: int | None) -> str | None:
-        return None if end is None else self._decode(row[:end])
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=False)).strip()
-
     def _tag(self, row: Row, reading: Reading | None, prompt: int) -> Tag:
         raw = self._decode(row.tokens)
         told: dict[str, Any] = {"tokens": (prompt, len(row.log_probs)), "finished": row.ended and not row.hurried}
@@ -394,15 +200,3 @@ class Tagger:
             if name in reading.numbers:
                 numbers[name] = calibration.number(name, reading.numbers[name])
         return Tag(fields, raw, None, confidence, numbers, self.calibration is not None, **told)
-
-
-def _as_list(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Image.Image]]:
-    """Raises the first ImageError of a batch."""
-    for each in batch:
-        if isinstance(each, ImageError):
-            raise each
-    return [each for each in batch if not isinstance(each, ImageError)]

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText
 
 from hangtag.errors import RunError, first_line
-from hangtag.prediction.tagger import Shown, Tagger
+from hangtag.prediction.reader import Reader, Shown
 from hangtag.progress import Progress
 
 
@@ -25,7 +25,7 @@ class Untrained:
         RunError: the base cannot be loaded.
     """
 
-    def __init__(self, tagger: Tagger) -> None:
+    def __init__(self, tagger: Reader) -> None:
         self.tagger = tagger
         self.off: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         if isinstance(tagger.model, PeftModel):
@@ -37,7 +37,7 @@ class Untrained:
         except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
             raise RunError(f"model.base {base!r} cannot be loaded: {first_line(error)}") from None
         model.generation_config = tagger.model.generation_config
-        self.tagger = Tagger(model.to(tagger.model.device), tagger.processor, tagger.recipe, tagger.batch_size)
+        self.tagger = Reader(model.to(tagger.model.device), tagger.processor, tagger.recipe, tagger.batch_size)
 
     def answers(self, images: Sequence[Shown], progress: Progress | None = None) -> list[str | None]:
         """As `Tagger.answers`."""

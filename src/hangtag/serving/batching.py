@@ -247,6 +247,8 @@ def _deliver(batch: Sequence[Job], answers: Sequence[Any]) -> None:
     for job, answer in zip(batch, answers, strict=True):
         if job.answer.done():
             continue
+        if isinstance(answer, StopIteration):  # a future cannot hold one
+            answer = RuntimeError(f"StopIteration: {answer}")
         if isinstance(answer, Exception):
             job.answer.set_exception(answer)
         else:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from hangtag.errors import DataError, ModelError
+from hangtag.memory.generation import TEXT_TOKENS
 from hangtag.serving.answering import Answered, Model
 from hangtag.serving.batching import Batcher, Job
 from hangtag.serving.bodies import Bodies, Gone
@@ -28,12 +29,14 @@ class Service:
         self.model, self.settings = model, settings
         self.bodies = Bodies(settings.limits)
         self.decoder = Decoder(settings, model.tagger.processor.image_processor)
+        rows = settings.rows or min(settings.limits.places, model.tagger.batch_size)
+        room = model.tagger.most_tokens
         self.batcher = Batcher(
             model.run,
             model.hands,
             self._tokens_of,
-            settings.rows or min(settings.limits.places, model.tagger.batch_size),
-            settings.tokens,
+            rows,
+            settings.tokens if room is None else min(settings.tokens, max(1, room - rows * TEXT_TOKENS)),
             settings.wait,
             settings.limits.places,
             lambda rows, seconds: self.metrics.ran(rows, seconds),

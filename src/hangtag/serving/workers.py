@@ -10,7 +10,6 @@ import gc
 import multiprocessing
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -20,13 +19,12 @@ from PIL import Image
 
 from hangtag.errors import HangtagError, RunError, UsageError
 from hangtag.machine import cores
+from hangtag.prediction.processes import can_fork, useful_processes
 from hangtag.prediction.tag import Ask, Tag
 from hangtag.prediction.tagger import Tagger
 from hangtag.prediction.writing import Cancelled, OnText
 from hangtag.serving.heat import heat
 
-SMALL = 500_000_000
-"""Bytes of weights up to which several processes are the default on a CPU."""
 _MOST = 4
 _LOOK = 0.02
 """Seconds between two looks at who has gone."""
@@ -167,14 +165,11 @@ def hands(tagger: Tagger, count: int | None, rows: int, listener: socket.socket)
     Raises:
         UsageError: more than one where the model is on an accelerator or the system is not Linux.
     """
-    forkable = tagger.model.device.type == "cpu" and sys.platform == "linux"
-    if count is None:
-        weights = sum(each.numel() * each.element_size() for each in tagger.model.parameters())
-        count = min(cores(), _MOST) if forkable and weights <= SMALL else 1
+    count = useful_processes(tagger, _MOST) if count is None else count
     if count == 1:
         torch.set_num_threads(cores())
         return [Local(tagger)]
-    if not forkable:
+    if not can_fork(tagger):
         raise UsageError(f"--workers {count}: several are for a model on the CPU, on Linux; use 1")
     gc.freeze()  # what lies in memory now stays shared
     made: list[Worker] = []
