@@ -20,7 +20,7 @@ def table(path):
 def test_help_needs_no_torch_and_shows_examples(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('torch must not be needed')")
     (tmp_path / "transformers.py").write_text("raise ImportError('transformers must not be needed')")
-    for command in ([], ["train"], ["predict"], ["synth"], ["fetch"], ["describe"], ["compare"]):
+    for command in ([], ["train"], ["predict"], ["synth"], ["fetch"], ["describe"], ["compare"], ["serve"], ["export"]):
         program = (
             f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv[0] = 'hangtag'\n"
             "from hangtag.cli import main\n"

@@ -59,19 +59,24 @@ def test_a_picture_made_small_gives_the_pixels_of_the_whole_one(crops, side):
     for width, height in shapes if side == 56 else shapes[::2]:
         noise = random.integers(0, 256, (height, width, 3), np.uint8)
         whole = Image.fromarray(noise)
-        small = Image.fromarray(processor.hd_transform(whole))
+        small = processor.reduced(whole)
         assert small.size[0] * small.size[1] <= crops * side**2
         one, other = processor([whole]), processor([small])
         assert one["image_sizes"].tolist() == other["image_sizes"].tolist()
         assert (one["pixel_values"] == other["pixel_values"]).all()
 
 
-def test_every_canvas_is_its_own_canvas():
-    """Of all shapes that a canvas can have: its side ratio gives the same crops again."""
+def test_what_is_kept_of_a_picture_has_its_own_canvas():
+    """Of every shape of canvas: its side ratio gives the same crops again, or the picture itself is kept."""
+    kept_whole = 0
     for crops in (1, 2, 4, 9, 16, 25, 64):
         for side in (28, 56, 336):
             processor = Phi3VImageProcessor(num_crops=crops, crop_size=side)
-            sizes = {processor.size_after(width, 1000) for width in range(40, 1000, 7)}
-            for height, width in sizes:
+            for height, width in {processor.size_after(width, 1000) for width in range(40, 1000, 7)}:
                 longer, shorter = max(height, width), min(height, width)
-                assert processor._resized(longer, shorter) == (longer, shorter)
+                if processor._resized(longer, shorter) != (longer, shorter):
+                    assert crops > 16
+                    whole = Image.new("RGB", (width, height))
+                    assert side > 28 or processor.reduced(whole) is whole
+                    kept_whole += 1
+    assert kept_whole

@@ -135,6 +135,19 @@ class Phi3VImageProcessor(BaseImageProcessor):
         """
         return np.array(self._canvas(to_pil(image)))
 
+    def reduced(self, picture: Image.Image) -> Image.Image:
+        """A picture that is preprocessed to the same pixels and is no larger than its canvas: to keep in its place.
+
+        The canvas itself, but for a few shapes of more than 16 crops, whose side ratio is rounded to another size:
+        then the picture as it is.
+
+        Raises:
+            ImageError: as `hd_transform`.
+        """
+        canvas = Image.fromarray(self.hd_transform(picture))
+        longer, shorter = max(canvas.size), min(canvas.size)
+        return canvas if self._resized(longer, shorter) == (longer, shorter) else picture
+
     def _canvas(self, picture: Image.Image) -> Image.Image:
         upright = picture.width < picture.height
         size = self._resized(max(picture.size), min(picture.size))

@@ -63,7 +63,7 @@ class Job:
 
 def records(tagger: Tagger, job: Job, asked: Sequence[tuple[int, int]]) -> Iterator[Records]:
     """The records of some windows in order: what was asked about, then the tag's own (see `Tag.record`)."""
-    with Pictures(tagger.made_small, job.limits) as pictures:
+    with Pictures(tagger.processor.image_processor.reduced, job.limits) as pictures:
 
         def read(bounds: tuple[int, int]) -> tuple[list[Asked], list[Seen]]:
             rows = list(job.inputs.rows(*bounds))

@@ -83,14 +83,6 @@ class Tagger(Reader):
         found = iter(in_batches(asks, tokens, self.answer, self.batch_size, self.most_tokens))
         return [Tag(None, None, str(each)) if isinstance(each, ImageError) else next(found) for each in rows]
 
-    def made_small(self, picture: Image.Image) -> Image.Image:
-        """A picture at the size that the model sees; the processor gives the same pixels for both.
-
-        Raises:
-            ImageError: it is too flat.
-        """
-        return Image.fromarray(self.processor.image_processor.hd_transform(picture))
-
     def answer(
         self, asks: Sequence[Ask], on_text: OnText | None = None, cancelled: Cancelled | None = None
     ) -> list[Tag]:
@@ -130,7 +122,7 @@ class Tagger(Reader):
 
     def _seen(self, shown: Shown) -> list[Image.Image] | ImageError:
         read = self._read(shown)
-        return read if isinstance(read, ImageError) else list(map(self.made_small, read))
+        return read if isinstance(read, ImageError) else list(map(self.processor.image_processor.reduced, read))
 
     def _prompt(self, ask: Ask) -> str:
         if ask.prompt is None:

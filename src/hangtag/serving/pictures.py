@@ -83,7 +83,7 @@ class Decoder:
 
     def _decode(self, data: bytes, shown: bool) -> Picture:
         picture = read_picture(data, self.limits.pixels)
-        canvas = Image.fromarray(self.image_processor.hd_transform(picture))
+        canvas = self.image_processor.reduced(picture)
         if shown:
             picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
         return Picture(canvas, picture if shown else None)
