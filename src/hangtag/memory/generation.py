@@ -9,12 +9,12 @@ from hangtag.recipe import Recipe
 MOST_ROWS = 64
 TEXT_TOKENS = 600
 """Of question, answer, and the branches that tell a number's distribution."""
-_SHARE = 0.5
-"""Of the room beside the weights; the other half is for what is computed on the way."""
+_SHARE = 0.4
+"""Of the room beside the weights; the rest is for the copy that branches grow from, and for what is computed."""
 
 
 def tokens_at_once(recipe: Recipe, room: int, bytes_each: int = 2) -> int:
-    """Tokens whose keys and values take half of the room.
+    """Tokens whose keys and values, held twice, leave a fifth of the room.
 
     Args:
         room: bytes that the device has beside the weights.

@@ -23,7 +23,7 @@ from hangtag.prediction.tree import Level, Tree
 
 BEAMS = 4
 """Most prefixes that are followed on a level of a row."""
-LEAST = 3e-3
+LEAST = 1e-2
 """Least probability of a prefix that is followed, beside the likeliest one of its row."""
 _MOSTLY_NUMBER = 0.5
 

@@ -22,7 +22,7 @@ from hangtag.prediction.hypotheses import Prefix
 from hangtag.prediction.tree import Tree
 from hangtag.reading import Distribution
 
-NODES = 48
+NODES = 32
 """Most nodes kept on a level of a row's tree."""
 LEAST = 1e-3
 """Least probability of a node that is followed: what lies below is mostly noise (docs/log.md)."""
