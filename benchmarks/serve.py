@@ -4,7 +4,7 @@
     python benchmarks/serve.py RUN --abuse [--seconds 120]
 
 Each round, in turn: `single`   one client that asks again when it is answered: the median latency
-                     `alone`    16 such clients of a server that runs one picture at a time (--batch 1)
+                     `alone`    16 such clients of a server that runs one picture at a time (--batch 1 --workers 1)
                      `batched`  16 such clients of a server as it comes
                      `half`     requests at random times (Poisson), half as many a second as `batched` answered
 Every picture must get the same answer each time. Medians of the rounds; a ratio is the median of the rounds' ratios.
@@ -299,7 +299,7 @@ def main() -> None:
         with server(asked.run, *asked.option) as (port, process):
             told = asyncio.run(abuse(load, port, process, asked.seconds or 120.0, asked.clients))
     else:
-        plain = [*asked.option, "--batch", "1"]
+        plain = [*asked.option, "--batch", "1", "--workers", "1"]
         with server(asked.run, *asked.option) as (port, _), server(asked.run, *plain) as (other, _):
             rounds = asyncio.run(measure(load, (port, other), asked.rounds, asked.seconds or 12.0, asked.clients))
         told = {name: statistics.median(values) for name, values in rounds.items()} | {"rounds": rounds}

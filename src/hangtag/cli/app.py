@@ -29,6 +29,16 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")]
 
+WEB = "Servers"
+AllowPrivate = Annotated[
+    bool,
+    typer.Option("--allow-private", help="Also fetch from private and loopback addresses.", rich_help_panel=WEB),
+]
+IgnoreRobots = Annotated[
+    bool,
+    typer.Option("--ignore-robots", help="Do not ask for robots.txt nor heed noai headers.", rich_help_panel=WEB),
+]
+
 
 def _show_version(asked: bool) -> None:
     if asked:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hangtag.cli.app import Out, Seed, app, complain
-
-WEB = "Servers"
+from hangtag.cli.app import WEB, AllowPrivate, IgnoreRobots, Out, Seed, app, complain
 
 
 @app.command(
@@ -91,14 +89,8 @@ def fetch(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Also read pictures outside the table's own folder.")
     ] = False,
-    allow_private: Annotated[
-        bool,
-        typer.Option("--allow-private", help="Also fetch from private and loopback addresses.", rich_help_panel=WEB),
-    ] = False,
-    ignore_robots: Annotated[
-        bool,
-        typer.Option("--ignore-robots", help="Do not ask for robots.txt nor heed noai headers.", rich_help_panel=WEB),
-    ] = False,
+    allow_private: AllowPrivate = False,
+    ignore_robots: IgnoreRobots = False,
     per_host: Annotated[
         int, typer.Option(min=1, max=64, help="Requests to one host at a time.", rich_help_panel=WEB)
     ] = 8,

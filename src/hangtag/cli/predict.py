@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hangtag.cli.app import RunFolder, app, complain
+from hangtag.cli.app import AllowPrivate, IgnoreRobots, RunFolder, app, complain
 from hangtag.errors import HangtagError
 from hangtag.files import Run
 
 if TYPE_CHECKING:
     from hangtag.prediction.predict import Job, Records
 
-TABLES, WEB, RAY = "Tables and catalogues", "Servers", "Ray"
+TABLES, RAY = "Tables and catalogues", "Ray"
 
 
 @app.command(
@@ -58,14 +58,8 @@ def predict(
             "--allow-outside", help="Also read pictures outside the table's own folder.", rich_help_panel=TABLES
         ),
     ] = False,
-    allow_private: Annotated[
-        bool,
-        typer.Option("--allow-private", help="Also fetch from private and loopback addresses.", rich_help_panel=WEB),
-    ] = False,
-    ignore_robots: Annotated[
-        bool,
-        typer.Option("--ignore-robots", help="Do not ask for robots.txt nor heed noai headers.", rich_help_panel=WEB),
-    ] = False,
+    allow_private: AllowPrivate = False,
+    ignore_robots: IgnoreRobots = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Rows at once; as many as the device has room for if not given.")
     ] = None,
