@@ -94,7 +94,7 @@ def test_the_three_forms_of_file_hold_the_same(whole, shop):
         ("jsonl", "hangtag.journal:Lines.append", 1),
         ("jsonl", "hangtag.journal:Lines.append", 4),
         ("csv", "hangtag.journal:os.fsync", 3),
-        ("parquet", "hangtag.prediction.output:os.replace", 1),
+        ("parquet", "hangtag.files:os.replace", 1),
         ("csv", "hangtag.prediction.output:part_of", 2),
     ],
 )

@@ -20,12 +20,13 @@ from hangtag.examples.rows import UsableRow, usable_rows
 from hangtag.exporting import models
 from hangtag.exporting.card import Facts, write_card
 from hangtag.exporting.comparison import Comparison, Row
-from hangtag.exporting.models import Model, name_of
+from hangtag.exporting.models import name_of
 from hangtag.exporting.room import arithmetic, free_memory, parameters, require_disk
 from hangtag.exporting.witness import Testimony, difference, write
 from hangtag.files import Run, remove_leftovers, require_new_folder, whole_folder, write_json
 from hangtag.memory.generation import MOST_ROWS, rows_at_once, tokens_at_once
 from hangtag.phi3v import Phi3VProcessor
+from hangtag.prediction.loading import Model, is_quantised
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.training.environment import environment
@@ -62,7 +63,7 @@ class Plan:
     @property
     def quantised(self) -> bool:
         """Whether the run computes with a base in four bits."""
-        return self.run.has_adapter() and self.recipe.train.method == "qlora"
+        return is_quantised(self.run, self.recipe)
 
     @property
     def same_weights(self) -> bool:
@@ -132,7 +133,7 @@ def make_plan(run: Run, out: Path, dtype: str, adapter_only: bool, rows: int, da
     recipe = load_recipe(run.recipe)
     if adapter_only and not run.has_adapter():
         raise UsageError(f"{run.path} was trained whole and has no adapter; leave --adapter-only out")
-    if run.has_adapter() and recipe.train.method == "qlora" and not find_spec("bitsandbytes"):
+    if is_quantised(run, recipe) and not find_spec("bitsandbytes"):
         raise UsageError("the run's base is in four bits, which needs bitsandbytes: pip install 'hangtag[qlora]'")
     catalogue, chosen = _rows(recipe, rows, data) if rows else (None, [])
     config = models.configuration(run, recipe)
@@ -162,7 +163,7 @@ def _testimony(plan: Plan, folder: Path, stages: Stages) -> Testimony | None:
     if not plan.rows:
         return None
     with stages("asking the run") as progress:
-        model, processor = models.own(plan.run, plan.recipe, plan.computed, plan.quantised)
+        model, processor = models.own(plan.run, plan.recipe, plan.computed)
         answers = write(model, processor, Chat.of(plan.recipe.task), plan.rows, plan.at_once(), progress)
         found = Testimony(folder, answers)
         del model, answers

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
 
-from hangtag.errors import ModelError, RunError, first_line
+from hangtag.errors import ModelError, RunError
 from hangtag.files import Run, read_json, write_json
 from hangtag.phi3v import Phi3VConfig, Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter, merge_adapter
+from hangtag.prediction.loading import Model, is_quantised, load_model, told, with_generation
 from hangtag.recipe import Recipe
 from hangtag.recipe.sections import END
 
-Model: TypeAlias = PreTrainedModel | PeftModel
 ADAPTER_CONFIG = "adapter_config.json"
 BOUNDARY = 64
 """Bytes; where torch's own tensors begin in a CPU's memory."""
-
-
-@contextmanager
-def told(what: Path | str, way_out: str) -> Iterator[None]:
-    """Turn what transformers, PEFT and safetensors raise about a folder into one line.
-
-    Raises:
-        RunError: `what` cannot be loaded.
-    """
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise RunError(f"{what} cannot be loaded: {first_line(error)}; {way_out}") from None
 
 
 def configuration(run: Run, recipe: Recipe) -> Phi3VConfig:
@@ -53,22 +37,10 @@ def configuration(run: Run, recipe: Recipe) -> Phi3VConfig:
     return config
 
 
-def own(run: Run, recipe: Recipe, dtype: torch.dtype, quantised: bool) -> tuple[Model, Phi3VProcessor]:
-    """The run's own model and processor, its adapter beside its base, computing in `dtype`.
-
-    Args:
-        quantised: whether the base under the adapter is in 4 bits, as QLoRA trained it.
-    """
-    options: dict[str, Any] = {"dtype": dtype}
-    if quantised:
-        options["quantization_config"] = four_bits(dtype)
-    with told(run.model, "train the run again"):
-        model: Any
-        if run.has_adapter():
-            model = with_generation(load_adapter(run.model, recipe.model.base, **options), run.model)
-        else:
-            model = AutoModelForImageTextToText.from_pretrained(run.model, **options)
-        return on_device(model, quantised), AutoProcessor.from_pretrained(run.model)
+def own(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[Model, Phi3VProcessor]:
+    """The run's own model and processor, its adapter beside its base, computing in `dtype`."""
+    model, processor = load_model(run, recipe, dtype)
+    return on_device(model, is_quantised(run, recipe)), processor
 
 
 def merged(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[PreTrainedModel, Phi3VProcessor]:
@@ -120,14 +92,6 @@ def saved(folder: Path, dtype: torch.dtype, quantised: bool) -> tuple[Model, Phi
         else:
             model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
         return on_device(model, quantised), AutoProcessor.from_pretrained(folder)
-
-
-def with_generation(model: Any, folder: Path) -> Any:
-    """The model with the generation config of a folder, also inside PEFT's wrapper."""
-    config = GenerationConfig.from_pretrained(folder)
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    model.generation_config = inner.generation_config = config
-    return model
 
 
 def stops(model: PreTrainedModel, processor: Phi3VProcessor) -> list[int]:

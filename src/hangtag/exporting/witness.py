@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hangtag.catalogue.pictures import read_picture
 from hangtag.examples.chat import Chat
 from hangtag.examples.rows import UsableRow
-from hangtag.exporting.models import Model
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.branches import end_of
+from hangtag.prediction.loading import Model
 from hangtag.progress import Progress
 
 Logits = NDArray[np.float32]

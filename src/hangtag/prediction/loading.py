@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
 
 from hangtag.answer import known_categories
 from hangtag.calibration import Calibration
@@ -17,10 +20,13 @@ from hangtag.examples.rows import sort_rows
 from hangtag.files import Run, read_json
 from hangtag.machine import memory
 from hangtag.memory.generation import rows_at_once, tokens_at_once
+from hangtag.phi3v import Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.schema import known_of
+
+Model: TypeAlias = PreTrainedModel | PeftModel
 
 
 def load(run: str | Path, batch_size: int | None = None) -> Tagger:
@@ -37,22 +43,10 @@ def load(run: str | Path, batch_size: int | None = None) -> Tagger:
     recipe = load_recipe(folder.recipe)
     known, calibration = read_known(folder, recipe), read_calibration(folder)
     cuda = torch.cuda.is_available()
-    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
-    if recipe.train.method == "qlora" and folder.has_adapter():
-        options["quantization_config"] = four_bits(options["dtype"])
-    try:
-        if folder.has_adapter():
-            model = load_adapter(folder.model, recipe.model.base, **options)
-            model.generation_config = model.get_base_model().generation_config = GenerationConfig.from_pretrained(
-                folder.model
-            )
-        else:
-            model = AutoModelForImageTextToText.from_pretrained(folder.model, **options)
-        processor = AutoProcessor.from_pretrained(folder.model)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise RunError(f"{folder.model} cannot be loaded: {first_line(error)}; train the run again") from None
-    tokens = tokens_at_once(recipe, _room_beside(model), options["dtype"].itemsize)
-    on_device = cuda and "quantization_config" not in options  # a quantised base is put there as it is loaded
+    dtype = torch.bfloat16 if cuda else torch.float32
+    model, processor = load_model(folder, recipe, dtype)
+    tokens = tokens_at_once(recipe, _room_beside(model), dtype.itemsize)
+    on_device = cuda and not is_quantised(folder, recipe)  # a quantised base is put there as it is loaded
     return Tagger(
         model.to("cuda") if on_device else model,
         processor,
@@ -62,6 +56,52 @@ def load(run: str | Path, batch_size: int | None = None) -> Tagger:
         calibration,
         tokens,
     )
+
+
+def is_quantised(run: Run, recipe: Recipe) -> bool:
+    """Whether the run computes with a base in four bits, as QLoRA trained it."""
+    return run.has_adapter() and recipe.train.method == "qlora"
+
+
+def load_model(run: Run, recipe: Recipe, dtype: torch.dtype) -> tuple[Model, Phi3VProcessor]:
+    """A run's own model, its adapter beside its base, and its processor.
+
+    Args:
+        dtype: to compute in.
+
+    Raises:
+        RunError: one of them cannot be loaded.
+    """
+    options: dict[str, Any] = {"dtype": dtype}
+    if is_quantised(run, recipe):
+        options["quantization_config"] = four_bits(dtype)
+    with told(run.model, "train the run again"):
+        if run.has_adapter():
+            model = with_generation(load_adapter(run.model, recipe.model.base, **options), run.model)
+        else:
+            model = AutoModelForImageTextToText.from_pretrained(run.model, **options)
+        return model, AutoProcessor.from_pretrained(run.model)
+
+
+@contextmanager
+def told(what: Path | str, way_out: str) -> Iterator[None]:
+    """Turn what transformers, PEFT and safetensors raise about a folder into one line.
+
+    Raises:
+        RunError: `what` cannot be loaded.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise RunError(f"{what} cannot be loaded: {first_line(error)}; {way_out}") from None
+
+
+def with_generation(model: Any, folder: Path) -> Any:
+    """The model with the generation config of a folder, also inside PEFT's wrapper."""
+    config = GenerationConfig.from_pretrained(folder)
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    model.generation_config = inner.generation_config = config
+    return model
 
 
 def _room_beside(model: torch.nn.Module) -> int:

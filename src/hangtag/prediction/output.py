@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from pyarrow import parquet
 from hangtag.answer import Template
 from hangtag.catalogue.store import spreadsheet_text
 from hangtag.errors import OutputNotEmpty, UsageError
-from hangtag.files import remove_leftovers
+from hangtag.files import remove_leftovers, whole_file
 from hangtag.journal import Lines, open_lines
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -122,15 +120,8 @@ class Output:
         kept = iter(self._lines)
         next(kept)
         write = {".jsonl": _write_jsonl, ".csv": _write_csv, ".parquet": _write_parquet}[self.path.suffix.lower()]
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                write(file, kept, self._columns)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self.path) as file:
+            write(file, kept, self._columns)
         part_of(self.path).unlink()
 
 

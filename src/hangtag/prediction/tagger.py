@@ -103,11 +103,12 @@ class Tagger(Reader):
         writing = Writing(rows, self._pieces, self._ends, self._free, on_text, cancelled)
         inputs = self._inputs([ask.pictures for ask in asks], [self._prompt(ask) for ask in asks])
         answers = self._write(inputs, writing)
+        texts = [self._decode(row.tokens) for row in rows]
         readings: list[Reading | None] = [None] * len(rows)
         if any(row.grammar and row.ended for row in rows):
-            readings = list(self.judge.readings(answers, [self._decode(row.tokens) for row in rows]))
+            readings = list(self.judge.readings(answers, texts))
         lengths = inputs["attention_mask"].sum(1).tolist()
-        return [self._tag(row, each, length) for row, each, length in zip(rows, readings, lengths, strict=True)]
+        return [self._tag(*each) for each in zip(rows, texts, readings, lengths, strict=True)]
 
     def prompt_tokens(self, ask: Ask) -> int:
         """How many tokens its prompt has, those of its pictures included; only their sizes are looked at.
@@ -174,8 +175,7 @@ class Tagger(Reader):
             )
         return self._grammars[known_only]
 
-    def _tag(self, row: Row, reading: Reading | None, prompt: int) -> Tag:
-        raw = self._decode(row.tokens)
+    def _tag(self, row: Row, raw: str, reading: Reading | None, prompt: int) -> Tag:
         told: dict[str, Any] = {"tokens": (prompt, len(row.log_probs)), "finished": row.ended and not row.hurried}
         values = self.recipe.task.template.read(raw) if row.grammar and row.ended else None
         if values is None or reading is None:
