@@ -5,11 +5,12 @@
 
 Each round, in turn: `single`   one client that asks again when it is answered: the median latency
                      `alone`    16 such clients of a server that runs one picture at a time (--batch 1 --workers 1)
-                     `batched`  16 such clients of a server as it comes
-                     `half`     requests at random times (Poisson), half as many a second as `batched` answered
+                     `joined`   16 such clients of a server as it comes
+                     `half`     requests at random times (Poisson), half as many a second as `joined` answered
+                     `twice`    the same, twice as many a second as `alone` answered
 Every picture must get the same answer each time. Medians of the rounds; a ratio is the median of the rounds' ratios.
 
-`--abuse` sends ten times as many requests a second as `batched` answers: whole ones, damaged pictures, nonsense, slow
+`--abuse` sends ten times as many requests a second as `joined` answers: whole ones, damaged pictures, nonsense, slow
 uploads, clients that vanish. Every request that is whole must be answered or refused; the memory is watched.
 
 The client is this process: raw HTTP on asyncio, the requests made beforehand. Prints a table and a JSON line.
@@ -155,21 +156,29 @@ async def measure(load: Load, ports: tuple[int, int], rounds: int, seconds: floa
     batching, alone = ports
     for port in ports:
         await load.closed(port, clients, 3.0)
-    names = ("single", "alone", "batched", "gain", "half", "p95", "p95_ratio")
+    names = ("single", "alone", "joined", "gain", "half", "half_p95", "half_ratio", "twice", "twice_p95", "twice_ratio")
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         _, latencies = await load.closed(batching, 1, seconds / 2)
         single = statistics.median(latencies)
         slow, _ = await load.closed(alone, clients, seconds)
         quick, _ = await load.closed(batching, clients, seconds)
-        spread = await load.open(batching, quick / 2, 2 * seconds, number)
-        row = (single, slow, quick, quick / slow, statistics.median(spread), percentile(spread, 0.95))
-        for name, value in zip(found, (*row, row[-1] / single), strict=True):
+        row = [single, slow, quick, quick / slow]
+        for rate in (quick / 2, 2 * slow):
+            spread = await load.open(batching, rate, 2 * seconds, number)
+            p95 = percentile(spread, 0.95)
+            row += [statistics.median(spread), p95, p95 / single]
+        for name, value in zip(found, row, strict=True):
             found[name].append(value)
+        told = dict(zip(names, row, strict=True))
         print(
-            f"round {number + 1}: single {1e3 * single:.0f} ms; {slow:.1f} answers/s alone, {quick:.1f} batched: "
-            f"{quick / slow:.2f} times; at half load median {1e3 * row[4]:.0f} ms, p95 {1e3 * row[5]:.0f} ms: "
-            f"{row[-1] / single:.2f} times single",
+            f"round {number + 1}: single {1e3 * single:.0f} ms; {slow:.1f} answers/s alone, {quick:.1f} joined: "
+            f"{told['gain']:.2f} times; "
+            + "; ".join(
+                f"{name} that ({rate:.0f}/s) median {1e3 * told[name]:.0f} ms, p95 {1e3 * told[name + '_p95']:.0f} ms: "
+                f"{told[name + '_ratio']:.2f} times single"
+                for name, rate in (("half", quick / 2), ("twice", 2 * slow))
+            ),
             flush=True,
         )
     return found
@@ -291,7 +300,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--abuse", action="store_true")
-    parser.add_argument("--option", action="append", default=[], help="of hangtag serve, as --option=--wait=4")
+    parser.add_argument("--option", action="append", default=[], help="of hangtag serve, as --option=--batch=4")
     asked = parser.parse_args()
     folder = asked.pictures or Path(load_recipe(asked.run / "recipe.toml").data.path) / "images"
     load = Load([request_for(each.read_bytes()) for each in sorted(folder.iterdir())[:64]])

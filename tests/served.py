@@ -13,28 +13,47 @@ import httpx
 from PIL import Image
 
 from hangtag.serving.answering import Model
+from hangtag.serving.engine import Engine
 from hangtag.serving.listening import bind
 from hangtag.serving.server import Server
 from hangtag.serving.service import Service
 from hangtag.serving.settings import Limits, Settings
-from hangtag.serving.workers import Local
+from hangtag.serving.workers import in_thread
 
 PATIENCE = 60
 
 
+class GatedEngine(Engine):
+    """The engine itself; what begins waits at the model's gate where that is closed, and is counted."""
+
+    model = None
+
+    def _start(self, asked):
+        self.model.arrived.set()
+        assert self.model.gate.wait(PATIENCE)
+        self.model.begun.append(len(asked))
+        self.model.beside.append(len(asked) + len(self._live))
+        super()._start(asked)
+
+
 class GatedModel(Model):
-    """The model itself; a batch waits at the gate where that is closed, and is noted."""
+    """A run whose answers can be held back; each server has an engine of its own, in a thread."""
 
     def __init__(self, tagger, run):
-        super().__init__(tagger, run, [Local(tagger)])
-        self.gate, self.arrived, self.batches = threading.Event(), threading.Event(), []
+        super().__init__(tagger, run, [])
+        self.gate, self.arrived = threading.Event(), threading.Event()
+        self.begun, self.beside = [], []
         self.gate.set()
 
-    def run(self, jobs, hand):
-        self.arrived.set()
-        assert self.gate.wait(PATIENCE)
-        self.batches.append(len(jobs))
-        return super().run(jobs, hand)
+    def start(self):
+        """Let there be a new engine."""
+
+        def make(tagger, tell):
+            engine = GatedEngine(tagger, tell)
+            engine.model = self
+            return engine
+
+        self.hands = [in_thread(self.tagger, make)]
 
 
 class Served:
@@ -47,7 +66,9 @@ class Served:
     def __enter__(self):
         self.model.gate.set()
         self.model.arrived.clear()
-        self.model.batches.clear()
+        self.model.begun.clear()
+        self.model.beside.clear()
+        self.model.start()
         listener = bind(self.settings.host, 0)
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

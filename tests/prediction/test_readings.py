@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,8 @@ import hangtag
 from hangtag.answer import format_number
 from hangtag.catalogue import open_catalogue
 from hangtag.prediction import numbers as expansion
-from hangtag.prediction.hypotheses import Hypotheses
+from hangtag.prediction.nodes import together
 from hangtag.prediction.pieces import Pieces
-from hangtag.prediction.tree import Tree
 from hangtag.recipe.sections import END
 
 
@@ -84,63 +84,82 @@ def test_true_values_are_judged_behind_what_was_written(tagger, rows, readings):
 
 def test_a_number_on_the_written_prefix_has_the_probability_of_whole_texts(tagger, rows, monkeypatch):
     monkeypatch.setattr(expansion, "LEAST", 1e-6)
-    monkeypatch.setattr(tagger, "judge", tagger.judge_with(10_000, 1))
+    monkeypatch.setattr(tagger, "judge", tagger.judge_with(10_000, 1, 0))
     for picture, reading in zip(rows[0], tagger.readings(rows[0]), strict=True):
         found = reading.numbers["full_price"]
         assert np.all(np.diff(found.values) > 0)
         assert found.weights.sum() == pytest.approx(1)
         for value in found.values[np.argsort(-found.weights)[:6]]:
-            text = with_value(tagger, reading.text, "full_price", float(value))
-            _, expected = log_probs(tagger, [Image.open(picture)], text)
+            expected = 0.0
+            for words in (f"{value:g}", f"0{value:g}", f"00{value:g}", f"{value:.1f}", f"{value:.2f}"):
+                text = with_value(tagger, reading.text, "full_price", words)
+                expected += math.exp(log_probs(tagger, [Image.open(picture)], text)[1].sum())
             held = found.weights[found.values == value][0] * found.covered
-            assert held == pytest.approx(math.exp(expected.sum()), rel=1e-3, abs=1e-7)
+            assert held == pytest.approx(expected, rel=1e-3, abs=1e-7)
 
 
 def test_prefixes_have_the_probability_of_their_text_and_the_likeliest_is_found(tagger, rows):
-    inputs = tagger._inputs([[Image.open(each)] for each in rows[0]])
-    answers, texts = tagger._answers(inputs)
-    template = tagger.recipe.task.template
-    signs = list(Pieces(tagger.processor.tokenizer).number_tokens().values())
-    hypotheses = Hypotheses(Pieces(tagger.processor.tokenizer), template, "full_price", signs, beams=4)
-    for picture, text, prefixes in zip(rows[0], texts, hypotheses.prefixes(Tree(answers), 60), strict=True):
+    pieces, template = tagger.judge.pieces, tagger.recipe.task.template
+
+    def found(number, row, before):
+        _, prefixes = yield from together([*before, *tagger.judge.prefixes(row)])
+        return pieces.ends(row.tokens)[0].decode().strip(), prefixes
+
+    pictures = [[Image.open(each)] for each in rows[0]]
+    for picture, (text, prefixes) in zip(
+        rows[0], tagger._run(partial(tagger._free, pictures, found, traced=True)), strict=True
+    ):
         assert 1 <= len(prefixes) <= 4 + 3
         _, written = log_probs(tagger, [Image.open(picture)], text)
         assert prefixes[0].log_p > written.sum(), "a likelier prefix was written"
         assert [each.log_p for each in prefixes] == sorted((each.log_p for each in prefixes), reverse=True)
         for prefix in prefixes:
             ids, expected = log_probs(tagger, [Image.open(picture)], prefix.text + "1")
-            first, _ = Pieces(tagger.processor.tokenizer).spans(template, ids[:-1])["full_price"]
+            first, _ = pieces.spans(template, ids[:-1])["full_price"]
             assert prefix.log_p == pytest.approx(expected[:first].sum(), abs=1e-3)
 
 
 def test_a_node_that_is_not_kept_gives_its_probability_to_the_nearest_as_long():
     generator = np.random.default_rng(0)
-    shape = (5, 40)
-    weights = np.sort(generator.random(shape) * (generator.random(shape) < 0.9), 1)[:, ::-1]
-    weights /= weights.sum(1, keepdims=True)
-    count, digits = generator.integers(1, 4, shape), generator.integers(0, 999, shape).astype(float)
-    whole = np.zeros(shape, np.int64)
-    with np.errstate(divide="ignore"):
-        log_p = np.log(weights)
-    every = expansion._Nodes(log_p, digits, whole - 1, count, whole.astype(bool), whole, whole)
-    kept = expansion._pruned(every, 12)
-    for row in range(5):
-        expected = weights[row, :12].copy()
+    for _ in range(5):
+        weights = np.sort(generator.random(40))[::-1] / 20
+        count, digits = generator.integers(1, 4, 40), generator.integers(0, 999, 40).astype(float)
+        whole = np.zeros(40, np.int64)
+        every = expansion._Nodes(np.log(weights), digits, whole - 1, count, whole.astype(bool), whole, whole)
+        expected = weights[:12].copy()
         for node in range(12, 40):
-            alike = [place for place in range(12) if count[row, place] == count[row, node] and weights[row, place]]
-            if alike and weights[row, node]:
-                nearest = min(alike, key=lambda place: abs(digits[row, place] - digits[row, node]))
-                expected[nearest] += weights[row, node]
-        assert np.exp(kept.log_p[row]) == pytest.approx(expected)
+            alike = [place for place in range(12) if count[place] == count[node]]
+            if alike:
+                expected[min(alike, key=lambda place: abs(digits[place] - digits[node]))] += weights[node]
+        assert np.exp(expansion._pruned(every, 12).log_p) == pytest.approx(expected)
+
+
+def test_numbers_of_one_band_and_form_are_one_node_the_likeliest_of_them():
+    generator = np.random.default_rng(1)
+    for close in (0.01, 0.05, 0.3):
+        log_p = np.log(np.sort(generator.random(60))[::-1] / 60)
+        digits, decimals = generator.integers(0, 4000, 60).astype(float), generator.integers(-1, 3, 60)
+        count, negative = generator.integers(1, 5, 60), generator.random(60) < 0.2
+        every = expansion._Nodes(log_p, digits, decimals, count, negative, count, count)
+        joined = expansion._joined(every, close)
+        assert np.exp(joined.log_p).sum() == pytest.approx(np.exp(log_p).sum())
+        assert np.all(np.diff(joined.log_p) <= 0)
+        kept = list(zip(joined.digits, joined.decimals, joined.count, joined.negative, strict=True))
+        every_one = list(zip(digits, decimals, count, negative, strict=True))
+        assert set(kept) <= set(every_one)
+        assert every_one[0] in kept, "the likeliest of all is the likeliest of its band"
+        for value, *form in every_one:
+            near = [abs(other - value) <= close * max(other, value, 1) for other, *alike in kept if alike == form]
+            assert any(near), "a number went to one that is further away, or of another form"
 
 
 def test_a_batch_gives_what_one_at_a_time_gives(tagger, rows, readings):
-    for row, together in enumerate(readings):
+    for row, beside in enumerate(readings):
         (alone,) = tagger.readings(rows[0][row : row + 1], truths=rows[1][row : row + 1])
-        assert alone.text == together.text
-        assert alone.confidence == pytest.approx(together.confidence, abs=1e-5)
-        assert alone.truth == pytest.approx(together.truth, abs=1e-4)
-        one, other = alone.numbers["full_price"], together.numbers["full_price"]
+        assert alone.text == beside.text
+        assert alone.confidence == pytest.approx(beside.confidence, abs=1e-5)
+        assert alone.truth == pytest.approx(beside.truth, abs=1e-4)
+        one, other = alone.numbers["full_price"], beside.numbers["full_price"]
         assert one.best("mae") == other.best("mae")
         assert one.quantile(0.9) == pytest.approx(other.quantile(0.9), rel=1e-3)
 
@@ -173,8 +192,8 @@ def test_what_a_tokens_bytes_are_is_what_the_tokenizer_decodes(tagger):
         together, ends = pieces.ends(ids)
         assert together.decode().removeprefix(" ") == tokenizer.decode(ids) == text
         assert ends == sorted(ends)
-    assert set(pieces.number_tokens()) >= set("0123456789.")
-    for sign, token in pieces.number_tokens().items():
+    assert set(pieces.number_tokens) >= set("0123456789.")
+    for sign, token in pieces.number_tokens.items():
         assert tokenizer.decode([token]) == sign
 
 
@@ -195,7 +214,8 @@ def test_what_can_end_a_number_begins_the_text_behind_it(tagger, literal):
 
 
 def test_values_alone_are_judged_as_beside_readings(tagger, rows, readings):
-    assert tagger.log_probs_of(*rows) == [each.truth for each in readings]
+    for found, reading in zip(tagger.log_probs_of(*rows), readings, strict=True):
+        assert found == pytest.approx(reading.truth, abs=1e-4)
 
 
 def test_a_field_of_bytes_that_are_no_letters_has_its_tokens(tagger):

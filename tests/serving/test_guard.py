@@ -261,10 +261,10 @@ def test_metrics_count_and_strangers_cannot_make_up_routes(served, photos):
 
 
 def test_what_fails_unforeseen_is_500_without_a_trace(served, model, photos, monkeypatch, caplog):
-    def fail(asks, *_):
+    def fail(decoder, asks, *_):
         raise RuntimeError("/secret/path is broken")
 
-    monkeypatch.setattr(model.tagger, "answer", fail)
+    monkeypatch.setattr(model.tagger, "answering", fail)
     answer = served.json({"images": [{"base64": encoded(photos[0])}]})
     assert answer.status_code == 500
     assert "secret" not in answer.text
@@ -275,14 +275,14 @@ def test_what_fails_unforeseen_is_500_without_a_trace(served, model, photos, mon
 
 
 def test_one_that_fails_does_not_take_others_with_it(served, model, photos, monkeypatch):
-    whole = model.tagger.answer
+    whole = model.tagger.answering
 
-    def fail_for_one(asks, *rest):
+    def fail_for_one(decoder, asks, *rest):
         if any(each.prompt == "poison" for each in asks):
             raise ValueError("poisoned")
-        return whole(asks, *rest)
+        return whole(decoder, asks, *rest)
 
-    monkeypatch.setattr(model.tagger, "answer", fail_for_one)
+    monkeypatch.setattr(model.tagger, "answering", fail_for_one)
     picture = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + encoded(photos[0])}}
 
     async def together():

@@ -47,7 +47,7 @@ def request_bytes(photo):
     return head % len(body) + body
 
 
-def test_what_arrives_while_the_model_works_is_run_together(fresh, model, photos):
+def test_what_arrives_while_the_model_works_joins_it(fresh, model, photos):
     with fresh.closed_gate():
         first = asking(fresh, photos[0])
         assert model.arrived.wait(PATIENCE)
@@ -56,12 +56,13 @@ def test_what_arrives_while_the_model_works_is_run_together(fresh, model, photos
     assert first.result().status_code == 200
     alone = [fresh.predict(each).json()["tags"][0]["raw"] for each in photos[1:6]]
     assert [each.result().json()["tags"][0]["raw"] for each in others] == alone
-    assert model.batches[:2] == [1, 5]
+    assert model.begun[:2] == [1, 5]
+    assert model.beside[1] == 6, "the newcomers waited for the first to be answered"
 
 
-def test_rows_and_tokens_of_a_batch_are_bounded(model, photos):
+def test_rows_and_tokens_that_are_answered_at_once_are_bounded(model, photos):
     (tokens,) = {model.prompt_tokens(ask) for ask in [_ask(model, photos[0])]}
-    for bound, sizes in (({"rows": 2}, [1, 2, 2, 1]), ({"tokens": 3 * tokens + 1}, [1, 3, 2])):
+    for bound, most in (({"rows": 2}, 2), ({"tokens": 3 * tokens + 1}, 3), ({}, 6)):
         with Served(model, **bound) as served:
             with served.closed_gate():
                 asked = [asking(served, photos[0])]
@@ -69,7 +70,7 @@ def test_rows_and_tokens_of_a_batch_are_bounded(model, photos):
                 asked += [asking(served, photos[0]) for _ in range(5)]
                 served.until(lambda service: service.batcher.waiting == 5)
             assert [each.result().status_code for each in asked] == [200] * 6
-            assert model.batches == sizes
+            assert max(model.beside) == most
 
 
 def _ask(model, photo):
@@ -107,29 +108,29 @@ def test_a_client_that_vanishes_is_taken_out_of_the_queue(fresh, model, photos):
         last = asking(fresh, photos[4])
         fresh.until(lambda service: service.batcher.taken == 2)
     assert first.result().status_code == last.result().status_code == 200
-    assert model.batches == [1, 1]
+    assert model.begun == [1, 1]
     assert 'status="499"' in fresh.client.get("/metrics").text
 
 
 def test_a_client_that_vanishes_while_it_is_answered_stops_the_writing(fresh, model, photos, monkeypatch):
     seen = []
-    whole = model.tagger.answer
+    whole = model.tagger.answering
 
-    def watched(asks, on_text=None, cancelled=None):
+    def watched(decoder, asks, on_text=None, cancelled=None):
         def asked(row):
             seen.append(cancelled(row))
             return seen[-1]
 
-        return whole(asks, on_text, asked)
+        return whole(decoder, asks, on_text, asked)
 
-    monkeypatch.setattr(model.tagger, "answer", watched)
+    monkeypatch.setattr(model.tagger, "answering", watched)
     with fresh.closed_gate(), socket.create_connection(("127.0.0.1", fresh.port)) as connection:
         connection.sendall(request_bytes(photos[0]))
         assert model.arrived.wait(PATIENCE)
         connection.close()
         fresh.until(lambda service: service.batcher.taken == 0)
     assert fresh.predict(photos[1]).status_code == 200
-    assert seen[0] is True
+    assert True in seen[:5], "it was written on for nobody"
     assert seen.count(True) == 1
 
 

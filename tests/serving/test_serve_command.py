@@ -47,7 +47,7 @@ class Serving:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_works_answers_what_was_accepted_and_ends_with_0(small_run, photos, tmp_path, sent):
-    moment = {"dies_at": "hangtag.serving.answering:Model.run", "signals": [sent]}
+    moment = {"dies_at": "hangtag.serving.batching:Batcher._hand_out", "signals": [sent]}
     with Serving(tmp_path / "said", small_run, **moment) as serving:
         answer = serving.client.post("/v1/predict", files=[("files", ("a.jpg", each)) for each in photos[:4]])
         assert answer.status_code == 200

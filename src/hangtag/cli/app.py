@@ -102,4 +102,5 @@ def _quiet_libraries(debug: bool) -> None:
     import warnings
 
     warnings.filterwarnings("ignore")
-    logging.getLogger("torch").setLevel(logging.ERROR)
+    for name in ("torch", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.ERROR)

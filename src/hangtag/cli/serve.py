@@ -33,12 +33,11 @@ def serve(
         list[str] | None, typer.Option(metavar="ORIGIN", help="A web origin whose pages may ask; again for more.")
     ] = None,
     queue: Annotated[int, typer.Option(min=1, help="Pictures accepted at once; beyond it 503.")] = 64,
-    batch: Annotated[int | None, typer.Option(min=1, help="Most pictures run together.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Most pictures that a process answers at once.")] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes that run the model; by default one a core for a small one on the CPU."),
     ] = None,
-    wait: Annotated[float, typer.Option(min=0, max=1000, help="Longest wait for others to run with, ms.")] = 8.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds in which a request must be answered.")] = 60.0,
     max_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one request.")] = 32,
     max_pictures: Annotated[int, typer.Option(min=1, help="Pictures of one request.")] = 16,
@@ -68,7 +67,6 @@ def serve(
         allow_private=allow_private,
         origins=check_origins(cors or []),
         access_log=access_log,
-        wait=wait / 1000,
         rows=batch,
         workers=workers,
         limits=limits,

@@ -18,8 +18,8 @@ from hangtag.catalogue.pictures import read_picture
 from hangtag.examples.chat import Chat
 from hangtag.examples.rows import UsableRow
 from hangtag.phi3v import Phi3VProcessor
-from hangtag.prediction.branches import end_of
 from hangtag.prediction.loading import Model
+from hangtag.prediction.writing import end_of
 from hangtag.progress import Progress
 
 Logits = NDArray[np.float32]

@@ -45,6 +45,7 @@ class Phi3VCheckpointMixin(PreTrainedModel):
         if problems:
             source = pretrained_model_name_or_path or "the state dict"
             raise ModelError(f"{source} is no checkpoint of this model: {'; '.join(problems)}")
+        _keep_four_bits(model)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(
@@ -66,6 +67,17 @@ class Phi3VCheckpointMixin(PreTrainedModel):
             older = min(whole, index, key=lambda file: file.stat().st_mtime_ns)
             for file in [older, *(Path(save_directory).glob("model-*-of-*.safetensors") if older == index else [])]:
                 file.unlink()
+
+
+def _keep_four_bits(model: PreTrainedModel) -> None:
+    """Let bitsandbytes compute with the four bits as they are.
+
+    On a CPU that knows bfloat16 it would pack them anew with scales rounded to bfloat16: other weights than those that
+    were trained on, and none for layers narrower than a block.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

@@ -1,31 +1,33 @@
 """A number's distribution, by expansion: a tree of the digits that the model holds likely, level by level.
 
 Phi-3's tokenizer keeps digits apart, so a number is a path of single digits, and its probability is the product along
-its path and of the end behind it. The tree stands on the likeliest prefixes (hypotheses.py). Where a level has more
-nodes than are kept, the others give their probability to the nearest kept number: with enough nodes the distribution
-is exact, with few it is coarse, but never cut short at its tails.
+its path and of the end behind it. The tree stands on the likeliest prefixes (hypotheses.py). Numbers of a level that
+lie close together are one node, the likeliest of them; where there are more than are kept, the others give their
+probability to the nearest kept one. With enough nodes and no such closeness the distribution is exact, else it is
+coarse, but never cut short at its tails.
 
-Shapes: B rows, Q nodes of a level a row, S signs (digits, point, minus).
+Shapes: Q nodes of a level, S signs (digits, point, minus), C candidates for a level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hangtag.prediction.hypotheses import Prefix
-from hangtag.prediction.tree import Tree
+from hangtag.prediction.nodes import Node, Program
+from hangtag.prediction.writing import Row
 from hangtag.reading import Distribution
 
 NODES = 32
 """Most nodes kept on a level of a row's tree."""
 LEAST = 1e-3
 """Least probability of a node that is followed: what lies below is mostly noise (docs/log.md)."""
+CLOSE = 0.02
+"""Numbers as many digits long and no further apart than this share are one node (docs/log.md)."""
 LEVELS = 12
 DECIMALS = 2
 _MANTISSA = 15
@@ -36,14 +38,15 @@ class Alphabet:
     """The tokens a number is made of, by the sign each stands for, and those that can end it."""
 
     signs: dict[str, int]
-    enders: list[int]
+    enders: tuple[int, ...]
 
 
 @dataclass
 class _Nodes:
-    """A level of all rows' trees. Unused places have a log probability of -inf.
+    """A level of a row's tree.
 
-    digits and decimals give the number so far, digits / 10 ** decimals; decimals is -1 before the point.
+    digits and decimals give the number so far, digits / 10 ** decimals; decimals is -1 before the point. `parent` is a
+    place in the level before, `sign` what stands behind it.
     """
 
     log_p: NDArray[np.float64]
@@ -51,8 +54,11 @@ class _Nodes:
     decimals: NDArray[np.int64]
     count: NDArray[np.int64]
     negative: NDArray[np.bool_]
-    sign: NDArray[np.int64]
     parent: NDArray[np.int64]
+    sign: NDArray[np.int64]
+
+    def at(self, which: NDArray[np.int64] | slice) -> _Nodes:
+        return _Nodes(*(each[which] for each in vars(self).values()))
 
     def values(self) -> NDArray[np.float64]:
         size = self.digits / 10.0 ** np.maximum(self.decimals, 0)
@@ -63,110 +69,100 @@ class _Nodes:
         return np.asarray((self.count > 0) & (self.decimals != 0))
 
 
-def distributions(
-    tree: Tree, prefixes: Sequence[Sequence[Prefix]], alphabet: Alphabet, nodes: int = NODES
-) -> list[Distribution | None]:
-    """The distribution of a number over all of a row's prefixes together.
+class Numbers:
+    """Finds one number field's distribution.
 
     Args:
-        prefixes: of each row, found in this tree.
+        every: all signs that the decoder tells of, by what each stands for.
         nodes: most that are kept on a level.
-
-    Returns:
-        None for a row without a prefix, and where no number at all was found likely.
+        close: the share by which numbers of one node may differ; 0 keeps all apart.
     """
-    signs = list(alphabet.signs)
-    tokens = torch.tensor(list(alphabet.signs.values()))
-    level, log_p_BQS, depth_BQ = _roots(prefixes, len(signs))
-    held = np.exp(level.log_p).sum(1)
-    level.log_p = level.log_p - np.log(np.maximum(held, np.finfo(float).tiny))[:, None]
-    tree.stand_on([[each.lineage for each in row] for row in prefixes])
-    leaves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    for _ in range(LEVELS):
-        level = _children(level, log_p_BQS, signs, nodes)
-        if not np.isfinite(level.log_p).any() or tree.room < level.log_p.shape[1]:
-            break
-        depth_BQ = np.take_along_axis(depth_BQ, level.parent, 1) + 1
-        there = np.isfinite(level.log_p)
-        grown = tree.grow(tokens[torch.from_numpy(level.sign)], level.parent, depth_BQ, there)
-        ended = level.log_p + grown.spread(grown.log_p_MV[:, alphabet.enders].logsumexp(-1))
-        leaves.append((np.where(level.can_end(), ended, -np.inf), level.values()))
-        log_p_BQS = grown.spread(grown.log_p_MV[:, tokens.to(grown.log_p_MV.device)])
-    if not leaves:
-        return [None] * len(prefixes)
-    weights = np.exp(np.concatenate([each for each, _ in leaves], 1))
-    values = np.concatenate([each for _, each in leaves], 1)
-    return [_distribution(*each) for each in zip(values, weights, held.tolist(), strict=True)]
+
+    def __init__(self, alphabet: Alphabet, every: Sequence[str], nodes: int = NODES, close: float = CLOSE) -> None:
+        self.alphabet, self.nodes, self.close = alphabet, nodes, close
+        self.signs = list(alphabet.signs)
+        self.told = [every.index(each) for each in self.signs]
+        self._tokens = list(alphabet.signs.values())
+        self._digit = np.array([int(each) if each.isdecimal() else -1 for each in self.signs])
+        self._is_point, self._is_minus = (np.array([each == sign for each in self.signs]) for sign in ".-")
+
+    def distribution(self, row: Row, prefixes: Sequence[Prefix]) -> Program[Distribution | None]:
+        """The distribution of a number over all of a row's prefixes together.
+
+        None without a prefix, and where no number at all was found likely.
+        """
+        if not prefixes:
+            return None
+        log_p = np.array([each.log_p for each in prefixes])
+        held = float(np.exp(log_p).sum())
+        whole = np.zeros(len(prefixes), np.int64)
+        level = _Nodes(log_p - np.log(held), whole.astype(float), whole - 1, whole, whole.astype(bool), whole, whole)
+        log_p_QS = np.stack([each.signs_S for each in prefixes])
+        sees = [each.sees for each in prefixes]
+        leaves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        for _ in range(LEVELS):
+            level = self._children(level, log_p_QS)
+            sees = [sees[parent] | row.new_place() for parent in level.parent.tolist()]
+            if not sees or max(each.bit_count() for each in sees) > row.longest_sequence:
+                break
+            signs = [self._tokens[sign] for sign in level.sign.tolist()]
+            after = yield [Node(*each, enders=self.alphabet.enders) for each in zip(signs, sees, strict=True)]
+            ended = level.can_end()
+            leaves.append((level.values()[ended], (level.log_p + after.enders)[ended]))
+            log_p_QS = after.signs[:, self.told]
+        if not leaves:
+            return None
+        values, weights = (np.concatenate(each) for each in zip(*leaves, strict=True))
+        return _distribution(values, np.exp(weights), held)
+
+    def _children(self, level: _Nodes, log_p_QS: NDArray[np.float64]) -> _Nodes:
+        """The likeliest continuations of a level, at most `nodes`, in a fixed order."""
+        no_digit = (level.decimals >= DECIMALS) | (level.count >= _MANTISSA)
+        no_point = level.decimals >= 0
+        no_minus = no_point | (level.count > 0) | level.negative
+        barred_QS = np.where(self._is_point, no_point[:, None], no_digit[:, None])
+        barred_QS = np.where(self._is_minus, no_minus[:, None], barred_QS)
+        log_p = (level.log_p[:, None] + log_p_QS).ravel()
+        likely = np.flatnonzero((log_p >= np.log(LEAST)) & ~barred_QS.ravel())
+        order = likely[np.argsort(-log_p[likely], kind="stable")]
+        parent, sign = np.divmod(order, len(self.signs))
+        digit = self._digit[sign]
+        digits, decimals, is_digit = level.digits[parent], level.decimals[parent], digit >= 0
+        every = _Nodes(
+            log_p[order],
+            np.where(is_digit, digits * 10 + digit, digits),
+            np.where(self._is_point[sign], 0, decimals + (is_digit & (decimals >= 0))),
+            level.count[parent] + is_digit,
+            level.negative[parent] | self._is_minus[sign],
+            parent,
+            sign,
+        )
+        return _pruned(_joined(every, self.close) if self.close else every, self.nodes)
 
 
-def _roots(prefixes: Sequence[Sequence[Prefix]], signs: int) -> tuple[_Nodes, NDArray[np.float64], NDArray[np.int64]]:
-    """The level on which the digits stand, what follows each of its nodes [B, Q, S], and their depths [B, Q]."""
-    shape = (len(prefixes), max(1, *map(len, prefixes)))
-    log_p, depth = np.full(shape, -np.inf), np.zeros(shape, np.int64)
-    log_p_BQS = np.full((*shape, signs), -np.inf)
-    for row, found in enumerate(prefixes):
-        for place, prefix in enumerate(found):
-            log_p[row, place], depth[row, place], log_p_BQS[row, place] = prefix.log_p, prefix.depth, prefix.signs_S
-    whole, number = np.zeros(shape, np.int64), np.zeros(shape)
-    return _Nodes(log_p, number, whole - 1, whole, whole.astype(bool), whole, whole), log_p_BQS, depth
-
-
-def _children(level: _Nodes, log_p_BQS: NDArray[np.float64], signs: Sequence[str], nodes: int) -> _Nodes:
-    """The likeliest continuations of a level, at most `nodes` a row, in a fixed order."""
-    with np.errstate(invalid="ignore"):
-        log_p = level.log_p[..., None] + log_p_BQS
-    for place, sign in enumerate(signs):
-        if sign == "-":
-            barred = (level.count > 0) | level.negative | (level.decimals >= 0)
-        elif sign == ".":
-            barred = level.decimals >= 0
-        else:
-            barred = (level.decimals >= DECIMALS) | (level.count >= _MANTISSA)
-        log_p[..., place] = np.where(barred, -np.inf, log_p[..., place])
-    log_p[log_p < np.log(LEAST)] = -np.inf
-    rows = np.arange(len(log_p))[:, None]
-    flat = log_p.reshape(len(log_p), -1)
-    order = np.argsort(-flat, axis=1, kind="stable")
-    most = max(1, min(nodes, int(np.isfinite(flat).sum(1).max())))
-    every = _Nodes(flat, *_grown(level, *np.divmod(order, len(signs)), signs, rows))
-    every.log_p = np.take_along_axis(flat, order, 1)
-    return _pruned(every, most)
-
-
-def _grown(
-    level: _Nodes, parent: NDArray[np.int64], sign: NDArray[np.int64], signs: Sequence[str], row: NDArray[np.int64]
-) -> tuple[NDArray[Any], ...]:
-    """What a child of a level is: a parent's number with one sign more."""
-    digit = np.array([int(each) if each.isdecimal() else -1 for each in signs])[sign]
-    digits, decimals, is_digit = level.digits[row, parent], level.decimals[row, parent], digit >= 0
-    return (
-        np.where(is_digit, digits * 10 + digit, digits),
-        np.where(np.array([each == "." for each in signs])[sign], 0, decimals + (is_digit & (decimals >= 0))),
-        level.count[row, parent] + is_digit,
-        level.negative[row, parent] | np.array([each == "-" for each in signs])[sign],
-        sign,
-        parent,
-    )
+def _joined(every: _Nodes, close: float) -> _Nodes:
+    """Numbers in one band of a logarithmic scale, and alike in form, as the likeliest of them; the likeliest first."""
+    band = np.floor(np.log(np.maximum(every.digits, 1)) / np.log1p(close)).astype(np.int64)
+    form = (every.count * (DECIMALS + 2) + every.decimals + 1) * 2 + every.negative
+    _, first, place = np.unique(form * (band.max(initial=0) + 1) + band, return_index=True, return_inverse=True)
+    together = np.log(np.bincount(place, np.exp(every.log_p)))
+    order = np.argsort(-together, kind="stable")
+    joined = every.at(first[order])
+    joined.log_p = together[order]
+    return joined
 
 
 def _pruned(every: _Nodes, most: int) -> _Nodes:
     """The first `most` nodes; each other one gives its probability to the nearest of them with as many digits."""
-    kept = _Nodes(*(getattr(every, each.name)[:, :most] for each in fields(_Nodes)))
-    rest = _Nodes(*(getattr(every, each.name)[:, most:] for each in fields(_Nodes)))
-    if not np.isfinite(rest.log_p).any():
+    kept, rest = every.at(slice(most)), every.at(slice(most, None))
+    if not len(rest.log_p):
         return kept
-    alive = int(np.isfinite(rest.log_p).sum(1).max())
-    rest = _Nodes(*(getattr(rest, each.name)[:, :alive] for each in fields(_Nodes)))
-    apart = np.abs(rest.digits[:, :, None] - kept.digits[:, None, :])
+    apart = np.abs(rest.digits[:, None] - kept.digits)
     for name in ("count", "decimals", "negative"):
-        apart[getattr(rest, name)[:, :, None] != getattr(kept, name)[:, None, :]] = np.inf
-    apart[np.broadcast_to(~np.isfinite(kept.log_p)[:, None, :], apart.shape)] = np.inf
-    nearest = apart.argmin(-1)
-    given = np.where(np.isfinite(apart.min(-1)), np.exp(rest.log_p), 0.0)
-    together = np.exp(kept.log_p)
-    np.add.at(together, (np.arange(len(together))[:, None], nearest), given)
-    with np.errstate(divide="ignore"):
-        kept.log_p = np.log(together)
+        apart[getattr(rest, name)[:, None] != getattr(kept, name)] = np.inf
+    alike = np.isfinite(apart.min(1))
+    given = np.bincount(apart.argmin(1)[alike], np.exp(rest.log_p[alike]), len(kept.log_p))
+    kept.log_p = np.log(np.exp(kept.log_p) + given)
     return kept
 
 

@@ -79,6 +79,7 @@ class Pieces:
         """A token's bytes; none where the model's vocabulary is larger than the tokenizer's."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
+    @cached_property
     def number_tokens(self) -> dict[str, int]:
         """The tokens that stand for one digit, the decimal point or the minus."""
         found = {each.decode(): token for token, each in enumerate(self._bytes) if re.fullmatch(rb"[0-9.-]", each)}

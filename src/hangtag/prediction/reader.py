@@ -6,18 +6,19 @@ length limit is no answer: half a price is not a price.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hangtag.answer import Value
 from hangtag.catalogue.pictures import read_picture
@@ -26,16 +27,23 @@ from hangtag.examples.chat import Chat
 from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
-from hangtag.prediction.branches import Answers, TokenLogProbs, end_of
-from hangtag.prediction.given import given_answers, given_readings
+from hangtag.prediction.beginning import Before, begin, rows_of
+from hangtag.prediction.decoder import Decoder, run
+from hangtag.prediction.given import give_answers, given_reading
 from hangtag.prediction.hypotheses import BEAMS
-from hangtag.prediction.numbers import NODES
+from hangtag.prediction.nodes import Program, Task, together
+from hangtag.prediction.numbers import CLOSE, NODES
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.readings import Judge
+from hangtag.prediction.writing import Row, end_of, write
 from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe
 from hangtag.recipe.sections import END
+
+T = TypeVar("T")
+MOST_TOKENS = 256
+"""Of an answer, where the model's folder does not say."""
 
 Picture = str | Path | Image.Image
 Shown = Picture | Sequence[Picture]
@@ -65,7 +73,7 @@ class Reader:
         """
         texts: list[str | None] = []
         for batch in self._batches(images):
-            texts += self._generate(_readable(batch))
+            texts += self._run(partial(self._free, _readable(batch), self._written))
             if progress:
                 progress(len(texts), len(images))
         return texts
@@ -84,12 +92,10 @@ class Reader:
         Raises:
             ImageError: a picture cannot be read.
         """
-        judge = self.judge
         found: list[Reading] = []
         for batch in self._batches(images):
-            answers, texts = self._answers(self._inputs(_readable(batch)))
-            mine = None if truths is None else truths[len(found) : len(found) + len(texts)]
-            found += judge.readings(answers, texts, mine)
+            mine = None if truths is None else truths[len(found) : len(found) + len(batch)]
+            found += self._run(partial(self._free, _readable(batch), partial(self._reading, mine), traced=True))
             if progress:
                 progress(len(found), len(images))
         return found
@@ -105,12 +111,10 @@ class Reader:
         Raises:
             ImageError: a picture cannot be read.
         """
-        template, judge = self.recipe.task.template, self.judge
         found: list[Reading] = []
         for batch in self._batches(images):
-            texts = [template.write(each) for each in values[len(found) : len(found) + len(batch)]]
-            ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
-            found += given_readings(judge, *given_answers(self.model, self._inputs(_readable(batch)), ids), texts)
+            texts = [self.recipe.task.template.write(each) for each in values[len(found) : len(found) + len(batch)]]
+            found += self._run(partial(self._given, _readable(batch), texts))
             if progress:
                 progress(len(found), len(images))
         return found
@@ -123,12 +127,17 @@ class Reader:
         Raises:
             ImageError: a picture cannot be read.
         """
-        judge = self.judge
         found: list[dict[str, float]] = []
         for batch in self._batches(images):
-            answers, _ = self._answers(self._inputs(_readable(batch)))
-            found += judge.truths(answers, values[len(found) : len(found) + len(batch)])
+            mine = values[len(found) : len(found) + len(batch)]
+            found += self._run(partial(self.judging, _readable(batch), mine))
         return found
+
+    def judging(
+        self, pictures: Sequence[Sequence[Image.Image]], values: Sequence[Mapping[str, Value]], decoder: Decoder
+    ) -> list[Task[dict[str, float]]]:
+        """Begin one batch of `log_probs_of`."""
+        return self._free(pictures, partial(self._judged, values), decoder)
 
     def features(self, images: Sequence[Shown]) -> NDArray[np.float32]:
         """The mean of the projected vision features of the global views shown: float32 [rows, hidden]; zeros for none.
@@ -170,9 +179,6 @@ class Reader:
             return error
         return read
 
-    def _generate(self, images: list[list[Image.Image]]) -> list[str | None]:
-        return self.write(self._inputs(images))
-
     def _inputs(
         self, images: Sequence[Sequence[Image.Image]], prompts: list[str] | None = None
     ) -> dict[str, torch.Tensor]:
@@ -189,50 +195,97 @@ class Reader:
     def write(self, inputs: Mapping[str, torch.Tensor]) -> list[str | None]:
         """The raw text written after each of some prompts, padded on the left; None where it did not end.
 
+        It is written by `generate`, for models that are being trained, of which a process may hold a share only.
+
         Args:
             inputs: of `generate`, on the model's device.
         """
         with torch.inference_mode():
             ids_BT = self.model.generate(**inputs, do_sample=False)
-        new_BT = ids_BT[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._text(row, end_of(row, self._ends)) for row in new_BT]
+        found: list[str | None] = []
+        for row in ids_BT[:, inputs["input_ids"].shape[1] :].tolist():
+            end = end_of(row, self._ends)
+            found.append(None if end is None else self._decode(row[:end]))
+        return found
 
-    def _answers(self, inputs: Mapping[str, torch.Tensor]) -> tuple[Answers, list[str | None]]:
-        """As `write`, with all that was computed on the way."""
-        sure = TokenLogProbs(self.model.config.image_token_id)
-        with torch.inference_mode():
-            done = self.model.generate(
-                **inputs, do_sample=False, return_dict_in_generate=True, logits_processor=LogitsProcessorList([sure])
-            )
-        prompt_BT = inputs["input_ids"]
-        rows = done.sequences[:, prompt_BT.shape[1] :].tolist()
-        ends = [end_of(row, self._ends) for row in rows]
-        log_probs = sure.of_rows()
-        answers = Answers(
-            self.model,
-            done.past_key_values,
-            prompt_BT,
-            inputs["attention_mask"],
-            [None if end is None else row[:end] for row, end in zip(rows, ends, strict=True)],
-            [[] if end is None else log_probs[row][: end + 1] for row, end in enumerate(ends)],
-        )
-        return answers, [self._text(row, end) for row, end in zip(rows, ends, strict=True)]
+    def decoder(self) -> Decoder:
+        """A decoder without rows."""
+        return Decoder(self.model, list(self.judge.signs.values()), self.judge.beams)
+
+    def _run(self, begin: Callable[[Decoder], list[Task[T]]]) -> list[T]:
+        """What some rows come to."""
+        decoder = self.decoder()
+        tasks = begin(decoder)
+        run(decoder, tasks)
+        return [task.value for task in tasks]
+
+    def _written(self, number: int, row: Row, before: Before) -> Program[str | None]:
+        yield from together(before)
+        return self._text(row)
+
+    def _reading(
+        self, truths: Sequence[Mapping[str, Value]] | None, number: int, row: Row, before: Before
+    ) -> Program[Reading]:
+        found = yield from together([*before, *self.judge.prefixes(row)])
+        reading = yield from self.judge.reading(row, self._text(row), found[len(before) :])
+        judged = {} if truths is None else (yield from self.judge.truths(row, truths[number]))
+        return replace(reading, truth=judged)
+
+    def _judged(
+        self, values: Sequence[Mapping[str, Value]], number: int, row: Row, before: Before
+    ) -> Program[dict[str, float]]:
+        yield from together(before)
+        return (yield from self.judge.truths(row, values[number]))
+
+    def _given(
+        self, pictures: Sequence[Sequence[Image.Image]], texts: Sequence[str], decoder: Decoder
+    ) -> list[Task[Reading]]:
+        inputs = self._inputs(pictures)
+        rows = rows_of(self.model, inputs, [(None, MOST_TOKENS, False)] * len(texts), self._ends)
+        ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
+        slots, log_probs_BNV = give_answers(self.model, decoder, inputs, rows, ids)
+        return [
+            Task(slot, given_reading(self.judge, row, log_probs_NV, text))
+            for slot, row, log_probs_NV, text in zip(slots, rows, log_probs_BNV, texts, strict=True)
+        ]
+
+    def _free(
+        self,
+        pictures: Sequence[Sequence[Image.Image]],
+        program: Callable[[int, Row, Before], Program[T]],
+        decoder: Decoder,
+        traced: bool = False,
+    ) -> list[Task[T]]:
+        """Begin answers that are held to nothing; only a picture's place is never written.
+
+        Args:
+            program: what becomes of a row, by its number.
+            traced: whether numbers are read out of the answers.
+        """
+        may = torch.ones(self.model.config.vocab_size, dtype=torch.bool, device=self.model.device)
+        may[self.model.config.image_token_id : self.model.config.image_token_id + 1] = False
+        most = self.model.generation_config.max_new_tokens or MOST_TOKENS
+        inputs = self._inputs(pictures)
+        rows = rows_of(self.model, inputs, [(None, most, False)] * len(pictures), self._ends, traced)
+        writing = [write(row, may, self._pieces) for row in rows]
+        programs = [partial(program, number, row) for number, row in enumerate(rows)]
+        return begin(self.model, decoder, inputs, rows, writing, programs)
 
     @cached_property
     def judge(self) -> Judge:
         """Reads confidences and distributions; another one, with more nodes or prefixes, may take its place."""
         return self.judge_with()
 
-    def judge_with(self, nodes: int = NODES, beams: int = BEAMS) -> Judge:
-        """A judge of this model with so many nodes and prefixes."""
-        return Judge(self._pieces, self.recipe.task.template, sorted(self._ends), nodes, beams)
+    def judge_with(self, nodes: int = NODES, beams: int = BEAMS, close: float = CLOSE) -> Judge:
+        """A judge of this model with so many nodes and prefixes, and numbers so close together as one."""
+        return Judge(self._pieces, self.recipe.task.template, sorted(self._ends), nodes, beams, close)
 
     @property
     def _ends(self) -> set[int]:
         return set(_as_list(self.model.generation_config.eos_token_id))
 
-    def _text(self, row: list[int], end: int | None) -> str | None:
-        return None if end is None else self._decode(row[:end])
+    def _text(self, row: Row) -> str | None:
+        return self._decode(row.tokens) if row.ended else None
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=False)).strip()

@@ -1,4 +1,4 @@
-"""From written answers to readings: confidence, distributions of numbers, how likely the true values were."""
+"""From answers to readings: confidence, distributions of numbers, how likely the true values were."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from hangtag.answer import Template, Value, written
-from hangtag.prediction.branches import Answers
-from hangtag.prediction.hypotheses import BEAMS, Hypotheses
-from hangtag.prediction.numbers import NODES, Alphabet, distributions
+from hangtag.prediction.hypotheses import BEAMS, Hypotheses, Prefix
+from hangtag.prediction.nodes import Node, Program
+from hangtag.prediction.numbers import CLOSE, NODES, Alphabet, Numbers
 from hangtag.prediction.pieces import Pieces
-from hangtag.prediction.tree import Tree
+from hangtag.prediction.writing import Row
 from hangtag.reading import Distribution, Reading
 from hangtag.recipe.sections import END
-
-LONGER = 8
-"""How many tokens a prefix may be longer than the longest answer that was written."""
 
 Values = Mapping[str, Value]
 
@@ -31,7 +26,6 @@ class Continuation:
     are judged: the value, and what ends it.
     """
 
-    row: int
     field: str
     ids: list[int]
     shared: int
@@ -40,44 +34,61 @@ class Continuation:
 
 
 class Judge:
-    """Reads what a model holds likely out of its answers' cache; one for a model, its tokenizer and its template."""
+    """Reads what a model holds likely beside its answers; one for a model, its tokenizer and its template.
+
+    Args:
+        stops: the tokens that end an answer.
+        nodes, beams: most nodes of a level of a number's tree, and most prefixes that it stands on.
+        close: the share by which numbers of one node may differ.
+    """
 
     def __init__(
-        self, pieces: Pieces, template: Template, stops: Sequence[int], nodes: int = NODES, beams: int = BEAMS
+        self,
+        pieces: Pieces,
+        template: Template,
+        stops: Sequence[int],
+        nodes: int = NODES,
+        beams: int = BEAMS,
+        close: float = CLOSE,
     ) -> None:
-        self.pieces, self.template, self.nodes, self.beams = pieces, template, nodes, beams
-        self.alphabets = {
-            name: self._alphabet(template.follows(name), stops)
+        self.pieces, self.template, self.beams = pieces, template, beams
+        self.signs = pieces.number_tokens
+        self.numbers = {
+            name: Numbers(self._alphabet(template.follows(name), stops), list(self.signs), nodes, close)
             for name in template.names
             if template.fields[name] == "number"
+        }
+        self._hypotheses = {
+            name: Hypotheses(pieces, template, name, each.told, beams) for name, each in self.numbers.items()
         }
 
     def _alphabet(self, literal: str, stops: Sequence[int]) -> Alphabet:
         """A sign that the literal text behind a number begins with is taken for that text."""
-        signs = {sign: token for sign, token in self.pieces.number_tokens().items() if not literal.startswith(sign)}
-        return Alphabet(signs, self.pieces.enders(literal, stops))
+        signs = {sign: token for sign, token in self.signs.items() if not literal.startswith(sign)}
+        return Alphabet(signs, tuple(self.pieces.enders(literal, stops)))
 
-    def readings(
-        self, answers: Answers, texts: Sequence[str | None], truths: Sequence[Values] | None = None
-    ) -> list[Reading]:
-        """A reading for each row of a batch; its cache is as before at the end.
+    def prefixes(self, row: Row) -> list[Program[list[Prefix]]]:
+        """For each number of the template, what finds the ways to write up to it; to be run beside the writing."""
+        return [each.prefixes(row) for each in self._hypotheses.values()]
+
+    def reading(self, row: Row, text: str | None, prefixes: Sequence[Sequence[Prefix]]) -> Program[Reading]:
+        """What a row's answer says, beside what is likely.
 
         Args:
-            texts: the rows' decoded answers.
-            truths: each row's true values, to be judged too.
+            text: the row's decoded answer; None where it did not end.
+            prefixes: of each number.
         """
-        spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
-        numbers = {name: self._numbers(name, answers) for name in self.alphabets}
-        judged = self.truths(answers, truths) if truths is not None else [{} for _ in texts]
-        return [
-            Reading(
-                text,
-                self.confidence(answers.log_probs[row], spans[row]),
-                {name: found for name in numbers if spans[row] and (found := numbers[name][row]) is not None},
-                judged[row],
-            )
-            for row, text in enumerate(texts)
-        ]
+        spans = self.spans(row)
+        numbers: dict[str, Distribution] = {}
+        for (name, each), found in zip(self.numbers.items(), prefixes, strict=True):
+            distribution = (yield from each.distribution(row, found)) if spans else None
+            if distribution is not None:
+                numbers[name] = distribution
+        return Reading(text, self.confidence(row.log_probs, spans), numbers)
+
+    def spans(self, row: Row) -> dict[str, tuple[int, int]] | None:
+        """Which of a row's tokens hold each field; None where there is no readable answer."""
+        return self.pieces.spans(self.template, row.tokens) if row.ended else None
 
     def confidence(self, log_probs: Sequence[float], spans: Mapping[str, tuple[int, int]] | None) -> dict[str, float]:
         return {
@@ -86,40 +97,35 @@ class Judge:
             if self.template.fields[name] != "number"
         }
 
-    def _numbers(self, name: str, answers: Answers) -> list[Distribution | None]:
-        """The number's distribution in each row with a readable answer."""
-        alphabet, tree = self.alphabets[name], Tree(answers)
-        hypotheses = Hypotheses(self.pieces, self.template, name, list(alphabet.signs.values()), self.beams)
-        longest = max((len(new) for new in answers.new if new is not None), default=0)
-        prefixes = hypotheses.prefixes(tree, longest + LONGER)
-        found = distributions(tree, prefixes, alphabet, self.nodes)
-        answers.growth.forget()
-        return found
-
-    def truths(self, answers: Answers, truths: Sequence[Values]) -> list[dict[str, float]]:
+    def truths(self, row: Row, truth: Values) -> Program[dict[str, float]]:
         """Each field's log probability of its true value, behind what the model itself wrote before it.
 
-        Where the answer is unreadable there is nothing to stand behind: the true answer as a whole is judged.
+        Where the answer is unreadable there is nothing to stand behind: the true answer as a whole is judged. All
+        branches stand side by side in one step; each sees what it grows from and itself.
         """
-        spans = [None if new is None else self.pieces.spans(self.template, new) for new in answers.new]
-        branches = [
-            each for row, truth in enumerate(truths) for each in self._continuations(answers, row, spans[row], truth)
-        ]
-        found = branch_log_probs(answers, branches)
-        judged: list[dict[str, float]] = [{} for _ in truths]
-        for branch, log_probs in zip(branches, found, strict=True):
-            shared = answers.log_probs[branch.row][branch.first : branch.shared]
-            judged[branch.row][branch.field] = math.fsum([*shared, *log_probs])
+        branches = self._continuations(row, truth)
+        nodes: list[Node] = []
+        if max((row.prompt + branch.last + 1 for branch in branches), default=0) > row.longest_sequence:
+            return dict.fromkeys((branch.field for branch in branches), -math.inf)
+        for branch in branches:
+            nodes += _nodes(row, branch)
+        found = (yield nodes) if nodes else None
+        judged: dict[str, float] = {}
+        start = 0
+        for branch in branches:
+            count = branch.last + 1 - branch.shared
+            new = found.target[start : start + count].tolist() if found and count > 0 else []
+            start += max(count, 0)
+            wanted = new[max(branch.first - branch.shared, 0) :]
+            judged[branch.field] = math.fsum([*row.log_probs[branch.first : branch.shared], *wanted])
         return judged
 
-    def _continuations(
-        self, answers: Answers, row: int, spans: Mapping[str, tuple[int, int]] | None, truth: Values
-    ) -> list[Continuation]:
-        new = answers.new[row] if spans else None
-        if new is None:
+    def _continuations(self, row: Row, truth: Values) -> list[Continuation]:
+        spans = self.spans(row)
+        if spans is None:
             texts = dict.fromkeys(self.template.names, self.template.write(truth))
         else:
-            together, _ = self.pieces.ends(new)
+            together, _ = self.pieces.ends(row.tokens)
             text = together.decode(errors="replace").strip()
             places = self.template.spans(text)
             assert places is not None
@@ -132,57 +138,20 @@ class Judge:
                 continue
             first, last = held[name]
             shared = 0
-            while new is not None and shared < min(first, len(new)) and ids[shared] == new[shared]:
+            while spans and shared < min(first, len(row.tokens)) and ids[shared] == row.tokens[shared]:
                 shared += 1
-            found.append(Continuation(row, name, ids, shared, first, last))
+            found.append(Continuation(name, ids, shared, first, last))
         return found
 
 
-def branch_log_probs(answers: Answers, branches: Sequence[Continuation]) -> list[list[float]]:
-    """The log probability of each judged token of each branch that is not shared with the written answer.
-
-    All branches of a row stand side by side in one call; each sees what it grows from and itself.
-    """
-    rows: dict[int, list[int]] = {}
-    for place, branch in enumerate(branches):
-        rows.setdefault(branch.row, []).append(place)
-    inputs = [_inputs(answers, branch) for branch in branches]
-    width = max((sum(len(inputs[place]) for place in places) for places in rows.values()), default=0)
-    count = len(answers.new)
-    if not width or width > answers.room:
-        return [[-math.inf] for _ in branches] if width else []
-    ids = torch.zeros(count, width, dtype=torch.long)
-    positions = torch.zeros(count, width, dtype=torch.long)
-    sees = torch.zeros(count, width, answers.cached + width, dtype=torch.bool)
-    sees[:, :, answers.cached :] = torch.eye(width, dtype=torch.bool)
-    there = torch.zeros(count, width, dtype=torch.bool)
-    at: list[int] = [0] * len(branches)
-    for row, places in rows.items():
-        start = 0
-        for place in places:
-            size, branch = len(inputs[place]), branches[place]
-            end = start + size
-            ids[row, start:end], there[row, start:end] = torch.tensor(inputs[place]), True
-            positions[row, start:end] = answers.lengths[row] + branch.shared - 1 + torch.arange(size)
-            sees[row, start:end, : answers.cached] = answers.sees(row, branch.shared - 1)
-            own = torch.ones(size, size, dtype=torch.bool).tril()
-            sees[row, start:end, answers.cached + start : answers.cached + end] = own
-            at[place], start = start, end
-    where = there.nonzero(as_tuple=True)
-    log_probs_MV = answers.growth.extend(ids[where], positions[where], where, sees)
-    answers.growth.forget()
-    number = torch.zeros(count, width, dtype=torch.long)
-    number[where] = torch.arange(len(log_probs_MV))
-    found = []
-    for place, branch in enumerate(branches):
-        judged = range(max(branch.first, branch.shared), branch.last + 1)
-        predicting = [at[place] + token - branch.shared for token in judged]
-        wanted = torch.tensor([branch.ids[token] for token in judged])
-        nodes = number[branch.row, predicting]
-        found.append(log_probs_MV[nodes.to(log_probs_MV.device), wanted.to(log_probs_MV.device)].double().tolist())
-    return found
-
-
-def _inputs(answers: Answers, branch: Continuation) -> list[int]:
+def _nodes(row: Row, branch: Continuation) -> list[Node]:
     """The last shared token again, for what follows it, and the branch's own up to the last but one that is judged."""
-    return [answers.token(branch.row, branch.shared - 1), *branch.ids[branch.shared : branch.last]]
+    nodes = []
+    tokens = [row.last, *branch.ids]
+    sees = row.sights[branch.shared - 1] if branch.shared else row.sights[0] >> 1
+    for token, target in zip(
+        tokens[branch.shared : branch.last + 1], branch.ids[branch.shared : branch.last + 1], strict=True
+    ):
+        sees |= row.new_place()
+        nodes.append(Node(token, sees, target=target))
+    return nodes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from peft import PeftModel
 from PIL import Image
-from transformers import LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers import PreTrainedModel
 
 from hangtag.answer import Value
 from hangtag.calibration import Calibration
@@ -20,18 +20,17 @@ from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS, TEXT_TOKENS
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.batching import BATCHES, ahead, in_batches, windows
-from hangtag.prediction.branches import Answers
+from hangtag.prediction.beginning import Before, begin, rows_of
+from hangtag.prediction.decoder import Decoder
 from hangtag.prediction.grammar import Grammar
-from hangtag.prediction.reader import Reader, Shown
+from hangtag.prediction.nodes import Program, Task, together
+from hangtag.prediction.reader import MOST_TOKENS, Reader, Shown
 from hangtag.prediction.tag import Ask, Tag
-from hangtag.prediction.writing import Cancelled, OnText, Row, Writing
+from hangtag.prediction.writing import Cancelled, OnText, Row, write
 from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe
 from hangtag.schema import OTHER
-
-MOST_TOKENS = 256
-"""Of an answer, where the model's folder does not say."""
 
 
 class Tagger(Reader):
@@ -86,7 +85,17 @@ class Tagger(Reader):
     def answer(
         self, asks: Sequence[Ask], on_text: OnText | None = None, cancelled: Cancelled | None = None
     ) -> list[Tag]:
-        """One batch of answers, written at once.
+        """One batch of answers, written at once: see `answering`."""
+        return self._run(lambda decoder: self.answering(decoder, asks, on_text, cancelled))
+
+    def answering(
+        self,
+        decoder: Decoder,
+        asks: Sequence[Ask],
+        on_text: OnText | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> list[Task[Tag]]:
+        """Begin one batch of answers.
 
         Args:
             on_text: told each row's new text as it is written; all of it together is the tag's `raw`.
@@ -96,19 +105,35 @@ class Tagger(Reader):
             ModelError: a prompt holds special tokens or is too long, or pictures and model do not fit together.
         """
         limit = self.model.generation_config.max_new_tokens or MOST_TOKENS
-        rows = [
-            Row(self._grammar(ask.known_only) if ask.held else None, ask.most_tokens or limit, bool(ask.most_tokens))
+        held = [
+            (self._grammar(ask.known_only) if ask.held else None, ask.most_tokens or limit, bool(ask.most_tokens))
             for ask in asks
         ]
-        writing = Writing(rows, self._pieces, self._ends, self._free, on_text, cancelled)
         inputs = self._inputs([ask.pictures for ask in asks], [self._prompt(ask) for ask in asks])
-        answers = self._write(inputs, writing)
-        texts = [self._decode(row.tokens) for row in rows]
-        readings: list[Reading | None] = [None] * len(rows)
-        if any(row.grammar and row.ended for row in rows):
-            readings = list(self.judge.readings(answers, texts))
-        lengths = inputs["attention_mask"].sum(1).tolist()
-        return [self._tag(*each) for each in zip(rows, texts, readings, lengths, strict=True)]
+        rows = rows_of(self.model, inputs, held, self._ends, traced=True)
+        writing = [
+            write(
+                row,
+                self._free_tokens,
+                self._pieces,
+                partial(on_text, number) if on_text else None,
+                partial(cancelled, number) if cancelled else None,
+            )
+            for number, row in enumerate(rows)
+        ]
+        programs = [partial(self._tagged, row) for row in rows]
+        return begin(self.model, decoder, inputs, rows, writing, programs, self.static)
+
+    def _tagged(self, row: Row, before: Before) -> Program[Tag]:
+        """A tag, or for a row that is held to nothing its text."""
+        prefixes = yield from together([*before, *(self.judge.prefixes(row) if row.grammar else [])])
+        raw = self._decode(row.tokens)
+        told: dict[str, Any] = {"tokens": (row.prompt, len(row.log_probs)), "finished": row.ended and not row.hurried}
+        values = self.recipe.task.template.read(raw) if row.grammar and row.ended else None
+        if values is None:
+            return Tag(None, raw, "the answer was cut before its end" if row.grammar else None, **told)
+        reading = yield from self.judge.reading(row, raw, prefixes[len(before) :])
+        return self._tag(raw, values, reading, told)
 
     def prompt_tokens(self, ask: Ask) -> int:
         """How many tokens its prompt has, those of its pictures included; only their sizes are looked at.
@@ -133,30 +158,8 @@ class Tagger(Reader):
         task = self.recipe.task.model_copy(update={"prompt": ask.prompt})
         return Chat.of(task).prompt(len(ask.pictures))
 
-    def _write(self, inputs: Mapping[str, torch.Tensor], writing: Writing) -> Answers:
-        """Write a batch, watched; what it was computed from."""
-        with torch.inference_mode():
-            done = self.model.generate(
-                **inputs,
-                do_sample=False,
-                max_new_tokens=max(row.longest for row in writing.rows),
-                return_dict_in_generate=True,
-                logits_processor=LogitsProcessorList([writing.held]),
-                stopping_criteria=StoppingCriteriaList([writing.watched]),
-                cache_implementation="static" if self.static else None,
-            )
-        read = [row.ended and row.grammar is not None for row in writing.rows]
-        return Answers(
-            self.model,
-            done.past_key_values,
-            inputs["input_ids"],
-            inputs["attention_mask"],
-            [row.tokens if there else None for row, there in zip(writing.rows, read, strict=True)],
-            [row.log_probs if there else [] for row, there in zip(writing.rows, read, strict=True)],
-        )
-
     @cached_property
-    def _free(self) -> torch.Tensor:
+    def _free_tokens(self) -> torch.Tensor:
         """Whether each token may stand in a text that is held to nothing: all but special ones, and the ends."""
         _, lengths = self._pieces.matrix(self.model.config.vocab_size)
         free = torch.from_numpy(lengths > 0)
@@ -175,11 +178,7 @@ class Tagger(Reader):
             )
         return self._grammars[known_only]
 
-    def _tag(self, row: Row, raw: str, reading: Reading | None, prompt: int) -> Tag:
-        told: dict[str, Any] = {"tokens": (prompt, len(row.log_probs)), "finished": row.ended and not row.hurried}
-        values = self.recipe.task.template.read(raw) if row.grammar and row.ended else None
-        if values is None or reading is None:
-            return Tag(None, raw, "the answer was cut before its end" if row.grammar else None, **told)
+    def _tag(self, raw: str, values: Mapping[str, Value], reading: Reading, told: Mapping[str, Any]) -> Tag:
         calibration = self.calibration or Calibration()
         fields: dict[str, Value] = {}
         confidence: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""A batch of answers being written: each row held to its grammar, watched token by token, ended on its own.
+"""An answer being written: held to its grammar, watched token by token, ended on its own.
 
 Shapes: B rows, V entries of the vocabulary.
 """
@@ -14,6 +14,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from hangtag.prediction.grammar import Grammar
+from hangtag.prediction.nodes import Found, Node, Program, Task
 from hangtag.prediction.pieces import Pieces
 
 OnText = Callable[[int, str], None]
@@ -22,39 +23,74 @@ Cancelled = Callable[[int], bool]
 
 @dataclass
 class Row:
-    """One answer: what it is held to, where it is cut, and what has been written.
+    """One answer: what it is held to, where it is cut, what has been written, and which places its tokens have.
 
     Args:
         grammar: None where any text may be written.
         most: tokens after which a held answer is hurried to its end, and another one is cut.
         cut: whether a held answer is cut there, too.
+        last: the prompt's last token.
+        prompt: the prompt's tokens, pictures included; the first so many places are theirs.
+        longest_sequence: tokens that prompt, answer and a branch can have together.
+        ends: tokens that end the answer.
+        traced: whether what else might have stood at each step is noted, for numbers to be read out of it.
+
+    `sights` is what each written token sees, the prompt's last one first; `trace` what follows each of these.
     """
 
     grammar: Grammar | None
     most: int
-    cut: bool = False
-    state: int = 0
+    cut: bool
+    last: int
+    prompt: int
+    longest_sequence: int
+    ends: set[int]
+    traced: bool = False
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    sights: list[int] = field(default_factory=list)
+    trace: list[Found] = field(default_factory=list)
     over: bool = False
     ended: bool = False
     hurried: bool = False
 
     def __post_init__(self) -> None:
-        if self.grammar:
-            self.state = self.grammar.start
+        self._state = self.grammar.start if self.grammar else 0
+        self._used = self.prompt
+        self.sights.append((1 << self.prompt) - 1)
 
     @property
     def longest(self) -> int:
         """Most tokens that it can have, its end included."""
         return self.most if self.cut or self.grammar is None else self.most + self.grammar.rest
 
+    @property
+    def room(self) -> int:
+        """Tokens that can follow the prompt."""
+        return self.longest_sequence - self.prompt
+
+    def new_place(self) -> int:
+        """The bit of a place that no token has yet."""
+        self._used += 1
+        return 1 << (self._used - 1)
+
     def allowed(self, free: torch.Tensor) -> torch.Tensor:
         """Whether each token may stand next: bool [V]."""
-        if self.grammar is None or self.over:
+        if self.grammar is None:
             return free
         self.hurried = not self.cut and len(self.tokens) + 1 >= self.most
-        return self.grammar.allowed(self.state, self.hurried)
+        return self.grammar.allowed(self._state, self.hurried)
+
+    def note(self, token: int, log_p: float) -> None:
+        """A token was chosen."""
+        self.log_probs.append(log_p)
+        if token in self.ends:
+            self.over = self.ended = True
+            return
+        self.tokens.append(token)
+        if self.grammar:
+            self._state = self.grammar.after(self._state, token)
+        self.over = len(self.tokens) >= self.longest
 
 
 class _Told:
@@ -75,31 +111,48 @@ class _Told:
         return text
 
 
-class Writing:
-    """Greedy decoding of some rows; `held` and `watched` are for `generate`.
+def write(
+    row: Row,
+    free: torch.Tensor,
+    pieces: Pieces,
+    on_text: Callable[[str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Program[None]:
+    """Write a row's answer greedily, until its end, until it is cut, or until it is cancelled.
 
     A held row's tokens are the likeliest of those that its grammar allows, their log probabilities the model's own,
-    over all tokens. A row is over at its end, where it is cut, and when it is cancelled.
+    over all tokens. The first node is the prompt's last token, which is computed with the prompt.
 
     Args:
         free: whether each token may stand in a row without a grammar: bool [V], on the model's device.
-        on_text: told each row's new text as it is written.
-        cancelled: asked at each step whether nobody waits for a row any more.
+        on_text: told the new text as it is written.
+        cancelled: asked at each step whether nobody waits for it any more.
+    """
+    told = _Told()
+    token = row.last
+    while not row.over:
+        found = yield [Node(token, row.sights[-1], row.allowed(free), row.traced)]
+        if row.traced:
+            row.trace.append(found)
+        token = int(found.chosen[0])
+        row.note(token, float(found.chosen_log_p[0]))
+        row.over = row.over or bool(cancelled and cancelled())
+        if on_text and (text := told.more(b"" if row.ended else pieces.of(token), row.over)):
+            on_text(text)
+        if not row.over:
+            row.sights.append(row.sights[-1] | row.new_place())
+
+
+class ByGenerate:
+    """Rows' writing driven by transformers' `generate`, of which `held` and `watched` are parts.
+
+    Args:
+        tasks: of each row of the batch, `write`.
+        found: what follows some nodes by their logits.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        pieces: Pieces,
-        stops: set[int],
-        free: torch.Tensor,
-        on_text: OnText | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> None:
-        self.rows, self.pieces, self.stops, self.free = rows, pieces, stops, free
-        self.on_text, self.cancelled = on_text, cancelled
-        self._told = [_Told() for _ in rows]
-        self._log_probs: list[float] = []
+    def __init__(self, tasks: Sequence[Task[None]], found: Callable[[torch.Tensor, Sequence[Node]], Found]) -> None:
+        self._tasks, self._found = tasks, found
 
     @property
     def held(self) -> LogitsProcessor:
@@ -109,47 +162,33 @@ class Writing:
     def watched(self) -> StoppingCriteria:
         return _Watched(self)
 
-    def narrow(self, scores_BV: torch.Tensor) -> torch.Tensor:
-        """Scores in which what may not stand next is -inf."""
-        log_probs_BV = scores_BV.float().log_softmax(-1)
-        allowed_BV = torch.stack([row.allowed(self.free) for row in self.rows])
-        held_BV = scores_BV.masked_fill(~allowed_BV, -torch.inf)
-        self._log_probs = log_probs_BV.gather(-1, held_BV.argmax(-1, keepdim=True))[:, 0].double().tolist()
-        return held_BV
-
-    def took(self, tokens_B: torch.Tensor) -> list[bool]:
-        """Note what was chosen; whether each row is over."""
-        for place, (row, token) in enumerate(zip(self.rows, tokens_B.tolist(), strict=True)):
-            if not row.over:
-                self._note(place, row, token)
-        return [row.over for row in self.rows]
-
-    def _note(self, place: int, row: Row, token: int) -> None:
-        row.log_probs.append(self._log_probs[place])
-        if token in self.stops:
-            row.over = row.ended = True
-        else:
-            row.tokens.append(token)
-            if row.grammar:
-                row.state = row.grammar.after(row.state, token)
-            row.over = len(row.tokens) >= row.longest or bool(self.cancelled and self.cancelled(place))
-        if self.on_text:
-            text = self._told[place].more(b"" if row.ended else self.pieces.of(token), row.over)
-            if text:
-                self.on_text(place, text)
+    def choose(self, scores_BV: torch.Tensor) -> torch.Tensor:
+        """Scores of which each row's own choice is the highest."""
+        live = [place for place, task in enumerate(self._tasks) if not task.done]
+        found = self._found(scores_BV[live], [self._tasks[place].nodes[0] for place in live])
+        for number, place in enumerate(live):
+            self._tasks[place].send(found.part(number, number + 1))
+        chosen = torch.zeros(len(scores_BV), dtype=torch.long)
+        chosen[live] = torch.from_numpy(found.chosen)
+        return torch.full_like(scores_BV, -torch.inf).scatter_(1, chosen[:, None].to(scores_BV.device), 0.0)
 
 
 class _Held(LogitsProcessor):
-    def __init__(self, writing: Writing) -> None:
-        self.writing = writing
+    def __init__(self, writing: ByGenerate) -> None:
+        self._writing = writing
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return self.writing.narrow(scores)
+        return self._writing.choose(scores)
 
 
 class _Watched(StoppingCriteria):
-    def __init__(self, writing: Writing) -> None:
-        self.writing = writing
+    def __init__(self, writing: ByGenerate) -> None:
+        self._writing = writing
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **options: Any) -> torch.Tensor:
-        return torch.tensor(self.writing.took(input_ids[:, -1]), device=input_ids.device)
+        return torch.tensor([task.done for task in self._writing._tasks], device=input_ids.device)
+
+
+def end_of(row: list[int], ends: set[int]) -> int | None:
+    """Where a row of new tokens ends; None where it does not."""
+    return next((place for place, token in enumerate(row) if token in ends), None)

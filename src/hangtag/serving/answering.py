@@ -1,4 +1,4 @@
-"""What happens on the model's thread: tags; for those who ask, the nearest training pictures and a heat map."""
+"""What a served run knows beside what its engines do: its schema, its question, and the nearest training pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hangtag.prediction.tagger import Tagger
 from hangtag.schema import tag_schema
 from hangtag.serving.batching import Job
 from hangtag.serving.neighbours import Neighbours, Say, silent
-from hangtag.serving.workers import Hand, Worker
+from hangtag.serving.workers import Hand
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Answered:
 
 
 class Model:
-    """A run's tagger, who runs it, and its training pictures. `run` is called on one thread of each hand."""
+    """A run's tagger, the engines that run it, and its training pictures."""
 
     def __init__(self, tagger: Tagger, run: Path, hands: Sequence[Hand], say: Say = silent) -> None:
         self.tagger, self.hands = tagger, hands
@@ -38,42 +38,27 @@ class Model:
         """Tokens of an ask's prompt, pictures included."""
         return self.tagger.prompt_tokens(ask)
 
-    def run(self, jobs: Sequence[Job], hand: Hand) -> list[Answered]:
-        """One batch."""
-
-        def on_text(row: int, text: str) -> None:
-            if (listener := jobs[row].on_text) is not None:
-                listener(text)
-
-        listened = any(job.on_text for job in jobs)
-        asks = [job.ask for job in jobs]
-        tags = hand.answer(asks, on_text if listened else None, lambda row: jobs[row].cancelled)
-        nearest = self._nearest(jobs, hand)
-        return [Answered(tag, nearest.get(row, [])) for row, tag in enumerate(tags)]
+    def finished(self, job: Job, value: Any) -> Any:
+        """A job's answer by what an engine gave for it."""
+        if job.heat_of is not None:
+            return value
+        tag, features_D = value
+        return Answered(tag, [] if features_D is None else self._nearest(features_D, job.neighbours))
 
     def thumbnail(self, picture: str) -> bytes | None:
         """A training picture as a JPEG, by its place in the list of neighbours."""
         return self.neighbours.thumbnail(picture) if self.neighbours else None
 
-    def _nearest(self, jobs: Sequence[Job], hand: Hand) -> dict[int, list[dict[str, Any]]]:
-        shown = {row: job.shown for row, job in enumerate(jobs) if job.neighbours and job.shown and not job.cancelled}
-        if not shown or self.neighbours is None:
-            return {}
-        rows = list(shown)
-        features_ND = hand.features(list(shown.values()))
-        found = self.neighbours.nearest(features_ND, max(jobs[row].neighbours for row in rows))
-        return {
-            row: [
-                {"picture": f"/v1/pictures/{each.id}", "fields": each.fields, "similarity": each.similarity}
-                for each in nearest[: jobs[row].neighbours]
-            ]
-            for row, nearest in zip(rows, found, strict=True)
-        }
+    def _nearest(self, features_D: Any, count: int) -> list[dict[str, Any]]:
+        if self.neighbours is None:
+            return []
+        (nearest,) = self.neighbours.nearest(features_D[None], count)
+        return [
+            {"picture": f"/v1/pictures/{each.id}", "fields": each.fields, "similarity": each.similarity}
+            for each in nearest
+        ]
 
     def close(self) -> None:
         """Stop what goes on beside the answers."""
         if self.neighbours:
             self.neighbours.close()
-        for each in self.hands:
-            if isinstance(each, Worker):
-                each.close()

@@ -1,31 +1,30 @@
-"""Requests that wait for the model together: a thread for each hand that runs it.
+"""Who waits for the model, and which of them it answers: all on the event loop's thread.
 
-Pictures that arrive while all hands work are run together next; several idle hands share what waits. A batch begins at
-once where as many wait as were run last; else it waits a few milliseconds for more: clients that were answered together
-come back together. What is run together is bounded in rows and in prompt tokens, padding included.
-
-Whoever wants an answer first takes places, so that what is accepted is bounded and never dropped.
+A job goes to the engine that has least to do, as soon as one has room for it: what is answered at once is bounded in
+rows and in prompt tokens, padding included. Whoever wants an answer first takes places, so that what is accepted is
+bounded and never dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
-from hangtag.prediction.tag import Ask
+from hangtag.prediction.tag import Ask, Tag
+from hangtag.serving.engine import Wanted
 from hangtag.serving.refusals import busy
 from hangtag.serving.workers import Hand, WorkerLost
 
 _FIRST_GUESS = 0.1
 """Seconds that a picture takes, before any was seen."""
+_tickets = itertools.count()
 
 
 @dataclass(eq=False)
@@ -34,73 +33,80 @@ class Job:
 
     Args:
         shown: the picture itself, for so many `neighbours`; None where none are wanted.
-        on_text: told the written text piece by piece, on the model's thread.
-        alone: what is done by itself on the model's thread in place of the ask.
+        on_text: told the written text piece by piece, on a thread of the batcher's.
+        heat_of: a tag of `shown` whose heat map is wanted in place of a tag.
     """
 
     ask: Ask
     shown: Image.Image | None = None
     neighbours: int = 0
     on_text: Callable[[str], None] | None = None
-    alone: Callable[[Hand], Any] | None = None
-    cancelled: bool = False
+    heat_of: Tag | None = None
     tokens: int = 0
-    arrived: float = field(default_factory=time.monotonic)
+    begun: bool = False
+    ticket: int = field(default_factory=lambda: next(_tickets))
     answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
-    def kind(self) -> tuple[bool, bool]:
-        """Jobs of one kind can be run together."""
-        return self.alone is not None, self.ask.held
+    def wanted(self) -> Wanted:
+        """As an engine takes it."""
+        shown = self.shown if self.neighbours or self.heat_of else None
+        return Wanted(self.ticket, self.ask, self.on_text is not None, shown, self.heat_of)
 
 
-Run = Callable[[Sequence[Job], Hand], Sequence[Any]]
+@dataclass(eq=False)
+class _Load:
+    """What an engine has been given, by ticket."""
+
+    hand: Hand
+    jobs: dict[int, Job] = field(default_factory=dict)
+
+    def has_room(self, job: Job, rows: int, tokens: int) -> bool:
+        longest = max([job.tokens, *(each.tokens for each in self.jobs.values())])
+        count = len(self.jobs) + 1
+        return not self.jobs or (count <= rows and longest * count <= tokens)
 
 
 class Batcher:
-    """Runs jobs in batches.
+    """Runs jobs.
 
     Args:
-        run: answers a batch on a hand's thread; an exception in place of an answer is that job's alone.
-        hands: who runs it.
+        finished: what a job's answer is, by what an engine gave for it; called on a thread of its own.
+        hands: the engines.
         tokens_of: prompt tokens of an ask.
-        rows, tokens: bounds of a batch.
-        wait: the longest that a job waits for others, seconds.
-        places: the most jobs that wait or are run.
-        ran: told of each batch its rows, prompt tokens and seconds.
+        rows, tokens: bounds of what one engine answers at once.
+        places: the most jobs that wait or are answered.
+        ran: told with how many rows together one was begun; and the seconds that an engine has worked.
     """
 
     def __init__(
         self,
-        run: Run,
+        finished: Callable[[Job, Any], Any],
         hands: Sequence[Hand],
         tokens_of: Callable[[Ask], int],
         rows: int,
         tokens: int,
-        wait: float,
         places: int,
-        ran: Callable[[int, float], None],
+        ran: Callable[[Sequence[int], float], None],
     ) -> None:
-        self._run, self._tokens_of, self._ran = run, tokens_of, ran
-        self.rows, self.tokens, self.wait, self.places = rows, tokens, wait, places
+        self._finished, self._tokens_of, self._ran = finished, tokens_of, ran
+        self.rows, self.tokens, self.places = rows, tokens, places
         self.taken = 0
         self.stopping = False
-        self._waiting: deque[Job] = deque()
-        self._changed = threading.Condition()
-        self._gathering = threading.Lock()
-        self._idle = self._hands = len(hands)
         self._closed = False
-        self._last_rows = 1
+        self._waiting: deque[Job] = deque()
+        self._loads = {each: _Load(each) for each in hands}
         self._seconds_a_row = _FIRST_GUESS
         self._loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
         for hand in hands:
-            threading.Thread(target=self._work, args=(hand,), name="model", daemon=True).start()
+            hand.listen(self._heard)
 
     @property
     def waiting(self) -> int:
         """Jobs that the model has not begun."""
-        return len(self._waiting)
+        given = [job for load in self._loads.values() for job in load.jobs.values()]
+        return len(self._waiting) + sum(not job.begun for job in given)
 
     @property
     def ready(self) -> bool:
@@ -127,15 +133,13 @@ class Batcher:
             self.taken -= count
 
     async def answers(self, jobs: Sequence[Job]) -> list[Any]:
-        """What `run` gives for each, an exception among them as it is. Cancelled, the jobs are cancelled."""
-        with self._changed:
-            self._waiting.extend(jobs)
-            self._changed.notify()
+        """What `finished` gives for each, an exception among them as it is. Cancelled, the jobs are cancelled."""
+        self._waiting.extend(jobs)
+        self._hand_out()
         try:
             return list(await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True))
         except asyncio.CancelledError:
-            for job in jobs:
-                job.cancelled = True
+            self._leave(jobs)
             raise
 
     async def drained(self) -> None:
@@ -145,111 +149,114 @@ class Batcher:
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
-        """Let the thread end behind the batch that it runs."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        """Let the engines end."""
+        self._closed = True
+        for hand in self._loads:
+            hand.close()
 
-    def _work(self, hand: Hand) -> None:
-        while batch := self._next_batch():
-            started = time.monotonic()
-            try:
-                answers = self._answers(batch, hand)
-            except WorkerLost as error:
-                self._lose(batch, error)
-                return
-            seconds = time.monotonic() - started
-            self._seconds_a_row += (seconds / len(batch) / self._hands - self._seconds_a_row) / 4
-            self._ran(len(batch), seconds)
-            self._tell(_deliver, batch, answers)
-            with self._changed:
-                self._idle += 1
+    def _leave(self, jobs: Sequence[Job]) -> None:
+        """Nobody waits for these any more."""
+        for job in jobs:
+            with suppress(ValueError):
+                self._waiting.remove(job)
+            for load in self._loads.values():
+                if job.ticket in load.jobs:
+                    load.hand.send("leave", job.ticket)
 
-    def _answers(self, batch: list[Job], hand: Hand) -> Sequence[Any]:
+    def _hand_out(self) -> None:
+        """Give the engines what they have room for, in order."""
+        if not self._loads:
+            _forsake(self._waiting)
+            self._waiting.clear()
+        given: dict[Hand, list[Wanted]] = {}
+        while self._waiting:
+            job = self._waiting[0]
+            if not self._measured(job):
+                self._waiting.popleft()
+                continue
+            loads = [each for each in self._loads.values() if each.has_room(job, self.rows, self.tokens)]
+            if not loads:
+                break
+            load = min(loads, key=lambda each: len(each.jobs))
+            load.jobs[job.ticket] = self._waiting.popleft()
+            given.setdefault(load.hand, []).append(job.wanted)
+        for hand, wanted in given.items():
+            hand.send("join", wanted)
+
+    def _measured(self, job: Job) -> bool:
+        """Whether it can be answered at all; else it is told why not."""
         try:
-            return self._run(batch, hand) if batch[0].alone is None else [batch[0].alone(hand)]
-        except WorkerLost:
-            raise
+            job.tokens = job.tokens or self._tokens_of(job.ask)
         except Exception as error:
-            # One of them may be to blame; the others shall not pay for it.
-            return [error] if len(batch) == 1 else [self._answers([job], hand)[0] for job in batch]
+            _deliver(job, error)
+        return bool(job.tokens)
 
-    def _lose(self, batch: list[Job], error: WorkerLost) -> None:
-        """A hand has gone, and the server is to stop; with the last one goes everything that waits."""
-        with self._changed:
-            self._hands -= 1
-            left = [] if self._hands else list(self._waiting)
-        self._tell(_deliver, [*batch, *left], [error] * (len(batch) + len(left)))
-        self._tell(self.lost.set)
+    def _heard(self, hand: Hand, message: tuple[Any, ...] | None) -> None:
+        """On the hand's own thread: work out what is to be told on the loop's."""
+        load = self._loads[hand]
+        if message is None:
+            self._tell(self._lose, load)
+            return
+        what, *rest = message
+        if what == "text":
+            ticket, text = rest
+            if (job := load.jobs.get(ticket)) and job.on_text:
+                job.on_text(text)
+        elif what == "begun":
+            tickets, rows = rest
+            self._tell(self._begun, load, tickets, rows)
+        elif what == "failed":
+            tickets, error = rest
+            self._tell(self._done, load, dict.fromkeys(tickets, error), 0.0)
+        else:
+            values, seconds = rest
+            self._tell(
+                self._done, load, {each: self._answer(load.jobs[each], values[each]) for each in values}, seconds
+            )
+
+    def _answer(self, job: Job, value: Any) -> Any:
+        try:
+            return self._finished(job, value)
+        except Exception as error:
+            return error
+
+    def _begun(self, load: _Load, tickets: Sequence[int], rows: int) -> None:
+        for ticket in tickets:
+            load.jobs[ticket].begun = True
+        self._ran([rows] * len(tickets), 0.0)
+
+    def _done(self, load: _Load, answers: dict[int, Any], seconds: float) -> None:
+        for ticket, answer in answers.items():
+            _deliver(load.jobs.pop(ticket), answer)
+        self._seconds_a_row += (seconds / len(answers) / len(self._loads) - self._seconds_a_row) / 4
+        self._ran([], seconds)
+        self._hand_out()
+
+    def _lose(self, load: _Load) -> None:
+        """An engine has gone, and the server is to stop; with the last one goes everything that waits."""
+        if self._closed:
+            return
+        del self._loads[load.hand]
+        _forsake(load.jobs.values())
+        self._hand_out()
+        self.lost.set()
 
     def _tell(self, *what: Any) -> None:
         with suppress(RuntimeError):  # the loop was closed: the server was told twice to stop
             self._loop.call_soon_threadsafe(*what)
 
-    def _next_batch(self) -> list[Job]:
-        """Waits for jobs; empty when there will be no more. One hand at a time."""
-        with self._gathering:
-            while self._some_wait():
-                if batch := self._together(-(-len(self._waiting) // self._idle)):
-                    self._last_rows = len(batch)
-                    with self._changed:
-                        self._idle -= 1
-                    return batch
-        return []
 
-    def _some_wait(self) -> bool:
-        """Wait until a batch can begin; False when there will be none."""
-        with self._changed:
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            if not self._waiting:
-                return False
-            until = self._waiting[0].arrived + self.wait
-            while (
-                len(self._waiting) < min(self._last_rows * self._idle, self.rows)
-                and (left := until - time.monotonic()) > 0
-            ):
-                self._changed.wait(left)
-        return True
-
-    def _together(self, share: int) -> list[Job]:
-        """The first jobs that can be run together: all held to the schema or none, within rows and tokens.
-
-        Args:
-            share: the most that this hand should take.
-        """
-        batch: list[Job] = []
-        longest = 0
-        while self._waiting and len(batch) < min(self.rows, share):
-            job = self._waiting[0]
-            if job.cancelled or not self._measured(job):
-                self._waiting.popleft()
-                continue
-            longest = max(longest, job.tokens)
-            if batch and (longest * (len(batch) + 1) > self.tokens or job.kind != batch[0].kind):
-                break
-            batch.append(self._waiting.popleft())
-            if job.alone:
-                break
-        return batch
-
-    def _measured(self, job: Job) -> bool:
-        if job.tokens:
-            return True
-        try:
-            job.tokens = self._tokens_of(job.ask)
-        except Exception as error:
-            self._tell(_deliver, [job], [error])
-        return bool(job.tokens)
+def _forsake(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        _deliver(job, WorkerLost("a process of the model has ended; is there memory enough for --workers?"))
 
 
-def _deliver(batch: Sequence[Job], answers: Sequence[Any]) -> None:
-    for job, answer in zip(batch, answers, strict=True):
-        if job.answer.done():
-            continue
-        if isinstance(answer, StopIteration):  # a future cannot hold one
-            answer = RuntimeError(f"StopIteration: {answer}")
-        if isinstance(answer, Exception):
-            job.answer.set_exception(answer)
-        else:
-            job.answer.set_result(answer)
+def _deliver(job: Job, answer: Any) -> None:
+    if job.answer.done():
+        return
+    if isinstance(answer, StopIteration):  # a future cannot hold one
+        answer = RuntimeError(f"StopIteration: {answer}")
+    if isinstance(answer, Exception):
+        job.answer.set_exception(answer)
+    else:
+        job.answer.set_result(answer)

@@ -8,7 +8,7 @@ a category follows from the title, so with the written title kept in its place h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hangtag.prediction.decoder import Decoder, run
+from hangtag.prediction.nodes import Task
 from hangtag.prediction.tag import Tag
 from hangtag.prediction.tagger import Tagger
 
@@ -24,6 +26,8 @@ CELLS = 64
 """About so many cells a picture has."""
 LEAST = 1.0
 """A drop in log probability below which no cell is at full heat: then no single place decides."""
+_AT_ONCE = 8
+"""Pictures that are begun in one step: others wait for as long as that takes."""
 _MOST_ALONG, _LEAST_ALONG = 16, 2
 _GONE = 4.0
 """A drop as good as any larger one: 2 % of what it was. Else one cell would outshine all others (docs/log.md)."""
@@ -47,15 +51,39 @@ class Heat:
 def heat(tagger: Tagger, picture: Image.Image, tag: Tag) -> Heat | None:
     """The heat of a tag that was written for an upright RGB picture; None where the tag has no fields.
 
-    It takes about CELLS answers' time, in batches of the tagger's size, in the calling thread.
+    It takes about CELLS answers' time.
+    """
+    decoder = tagger.decoder()
+    steps = heating(tagger, decoder, picture, tag)
+    values: list[dict[str, float]] | None = None
+    try:
+        while True:
+            tasks = next(steps) if values is None else steps.send(values)
+            run(decoder, tasks)
+            values = [task.value for task in tasks]
+            for task in tasks:
+                decoder.drop(task.slot)
+    except StopIteration as done:
+        found: Heat | None = done.value
+        return found
+
+
+def heating(
+    tagger: Tagger, decoder: Decoder, picture: Image.Image, tag: Tag, gone: Callable[[], bool] = lambda: False
+) -> Generator[list[Task[dict[str, float]]], list[dict[str, float]], Heat | None]:
+    """As `heat`, a few pictures at a time: gives their tasks, is sent what they come to.
+
+    None, too, where it is `gone`: nobody waits for it any more.
     """
     values = (tag.raw and tagger.recipe.task.template.read(tag.raw)) or tag.fields
     if values is None:
         return None
     rows, columns = grid(*picture.size)
     shown, found = hidden(picture, rows, columns), []
-    for size in _batch_sizes(1 + rows * columns, tagger.batch_size):
-        found += tagger.log_probs_of([next(shown) for _ in range(size)], [values] * size)
+    for size in _batch_sizes(1 + rows * columns, min(_AT_ONCE, tagger.batch_size)):
+        if gone():
+            return None
+        found += yield tagger.judging([[next(shown)] for _ in range(size)], [values] * size, decoder)
     log_probs_NF = np.array([[max(each.get(name, _IMPOSSIBLE), _IMPOSSIBLE) for name in values] for each in found])
     drops_FRC = (log_probs_NF[0] - log_probs_NF[1:]).clip(-_GONE, _GONE).T.reshape(-1, rows, columns)
     maps = {name: _scaled(drop_RC) for name, drop_RC in zip(values, drops_FRC, strict=True)}

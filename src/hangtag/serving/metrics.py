@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
@@ -36,7 +36,9 @@ class Metrics:
         about = "From a request's head to the end of its answer."
         self.seconds = Histogram("hangtag_request_seconds", about, ["route"], buckets=_SECONDS, registry=into)
         self.refused = Counter("hangtag_refused", "Requests refused, by reason.", ["reason"], registry=into)
-        self.rows = Histogram("hangtag_batch_pictures", "Pictures run together.", buckets=_ROWS, registry=into)
+        self.rows = Histogram(
+            "hangtag_batch_pictures", "Pictures answered together, as each was begun.", buckets=_ROWS, registry=into
+        )
         self.model = Counter("hangtag_model_seconds", "Time that the model worked.", registry=into)
         self.tokens = Counter("hangtag_tokens", "Tokens read and written.", ["kind"], registry=into)
         queue = Gauge("hangtag_queue_pictures", "Pictures that wait for the model.", registry=into)
@@ -51,9 +53,10 @@ class Metrics:
         if status in _REFUSED:
             self.refused.labels(_REFUSED[status]).inc()
 
-    def ran(self, rows: int, seconds: float) -> None:
-        """A batch was run."""
-        self.rows.observe(rows)
+    def ran(self, rows: Sequence[int], seconds: float) -> None:
+        """Pictures were begun, each with so many together; the model worked so long."""
+        for each in rows:
+            self.rows.observe(each)
         self.model.inc(seconds)
 
     def spent(self, tokens: tuple[int, int]) -> None:

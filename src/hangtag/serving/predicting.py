@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hangtag.errors import HangtagError
-from hangtag.prediction.tag import Ask, Tag
+from hangtag.prediction.tag import Ask
 from hangtag.serving.answering import Answered
 from hangtag.serving.batching import Job
 from hangtag.serving.bodies import multipart_parts
 from hangtag.serving.pictures import Picture, Upload
 from hangtag.serving.refusals import Refused, error_body, json_response, wrong_fields
 from hangtag.serving.service import Service
-from hangtag.serving.workers import Hand
 
 _MOST_NEIGHBOURS = 20
 
@@ -79,7 +76,7 @@ async def _records(service: Service, uploads: Sequence[Upload], options: Options
     wanted = bool(options.neighbours) or options.heat
     pictures = await service.decoder.pictures(uploads, wanted)
     jobs = {
-        row: Job(Ask([each.canvas]), each.shown, options.neighbours)
+        row: Job(Ask([each.canvas]), each.shown, options.neighbours if service.model.neighbours else 0)
         for row, each in enumerate(pictures)
         if isinstance(each, Picture)
     }
@@ -92,17 +89,12 @@ async def _records(service: Service, uploads: Sequence[Upload], options: Options
 
 
 async def _heats(service: Service, jobs: Mapping[int, Job], found: Mapping[int, Any]) -> dict[int, Any]:
-    """Worked out one by one, so that others are answered in between."""
     drawn = {
-        row: Job(job.ask, alone=partial(_heat, job.shown, found[row].tag))
+        row: Job(job.ask, job.shown, heat_of=found[row].tag)
         for row, job in jobs.items()
         if isinstance(found[row], Answered) and job.shown
     }
     return dict(zip(drawn, await service.heats(list(drawn.values())), strict=True))
-
-
-def _heat(picture: Image.Image, tag: Tag, hand: Hand) -> dict[str, Any] | None:
-    return hand.heat(picture, tag)
 
 
 def _record(name: str, found: Answered | Picture | HangtagError, heat: Any) -> dict[str, Any]:

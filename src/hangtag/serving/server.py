@@ -31,7 +31,7 @@ def serve(run: Path, settings: Settings, listener: socket.socket, say: Callable[
     """
     torch.set_num_threads(1)  # no threads before processes are forked
     tagger = load(run)
-    model = Model(tagger, run, hands(tagger, settings.workers, settings.rows or tagger.batch_size, listener), say)
+    model = Model(tagger, run, hands(tagger, settings.workers, listener), say)
     if asyncio.run(_serve(model, settings, listener, say)):
         raise WorkerLost("a process of the model ended, and so the server did; is there memory enough for --workers?")
 

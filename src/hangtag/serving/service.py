@@ -32,12 +32,11 @@ class Service:
         rows = settings.rows or min(settings.limits.places, model.tagger.batch_size)
         room = model.tagger.most_tokens
         self.batcher = Batcher(
-            model.run,
+            model.finished,
             model.hands,
             self._tokens_of,
             rows,
             settings.tokens if room is None else min(settings.tokens, max(1, room - rows * TEXT_TOKENS)),
-            settings.wait,
             settings.limits.places,
             lambda rows, seconds: self.metrics.ran(rows, seconds),
         )

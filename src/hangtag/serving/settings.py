@@ -46,10 +46,9 @@ class Settings:
         name: what its model is called.
         token: what a client must show; None where none is needed.
         origins: web origins whose pages may ask ("*" for all); none unless told.
-        wait: the longest that a request waits for others to be run with it, seconds.
-        rows: pictures that are run together; None: as many as the tagger's batch.
+        rows: pictures that an engine answers at once; None: as many as the tagger's batch.
         workers: processes that run the model; None: see `workers.hands`.
-        tokens: prompt tokens that are run together, padding included.
+        tokens: their prompt tokens, padding included.
     """
 
     name: str = "hangtag"
@@ -60,7 +59,6 @@ class Settings:
     allow_private: bool = False
     origins: tuple[str, ...] = ()
     access_log: bool = False
-    wait: float = 0.008
     rows: int | None = None
     workers: int | None = None
     tokens: int = 65_536

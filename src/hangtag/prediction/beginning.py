@@ -1,0 +1,108 @@
+"""A batch of prompts, computed; its rows' programs, begun.
+
+Shapes: B rows, T prompt tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from transformers import LogitsProcessorList, StoppingCriteriaList
+from transformers.cache_utils import Cache
+
+from hangtag.prediction.decoder import Decoder
+from hangtag.prediction.grammar import Grammar
+from hangtag.prediction.nodes import Program, Task
+from hangtag.prediction.writing import ByGenerate, Row
+
+T = TypeVar("T")
+Before = list[Program[None]]
+"""What has to run before a row is read, beside whatever can: its writing, or nothing where it is written."""
+
+
+def rows_of(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    held: Sequence[tuple[Grammar | None, int, bool]],
+    ends: set[int],
+    traced: bool = False,
+) -> list[Row]:
+    """Rows of some prompts, padded on the left: each with its grammar, where it is cut, and whether it really is."""
+    lengths, last = inputs["attention_mask"].sum(1).tolist(), inputs["input_ids"][:, -1].tolist()
+    together = longest_sequence(model.config, inputs["input_ids"].shape[1])
+    return [
+        Row(*each, token, prompt, together, ends, traced)
+        for each, token, prompt in zip(held, last, lengths, strict=True)
+    ]
+
+
+def longest_sequence(config: Any, length: int) -> int:
+    """Tokens that can stand together where so many do.
+
+    Beyond the original context the rotary factors would be other ones than those of the tokens before.
+    """
+    short = length <= config.original_max_position_embeddings
+    longrope = config.rope_parameters["rope_type"] == "longrope"
+    return int(config.original_max_position_embeddings if short and longrope else config.max_position_embeddings)
+
+
+def begin(
+    model: Any,
+    decoder: Decoder,
+    inputs: Mapping[str, torch.Tensor],
+    rows: Sequence[Row],
+    writing: Sequence[Program[None]],
+    programs: Sequence[Callable[[Before], Program[T]]],
+    static: bool = False,
+) -> list[Task[T]]:
+    """Compute some prompts, and begin to answer them.
+
+    On a CPU each row is written step by step beside what else is found out of it; elsewhere, and where an answer may
+    lead beyond the original context, by `generate` before that.
+
+    Args:
+        inputs: of `generate`, padded on the left, on the model's device.
+        rows, writing: of each prompt, and its `write`.
+        programs: of each row, made with what has to run before.
+        static: whether `generate` has a cache of fixed size, for which transformers compiles the model.
+    """
+    width = inputs["input_ids"].shape[1]
+    room = longest_sequence(model.config, width) - width
+    if static or decoder.device.type != "cpu" or max(row.longest for row in rows) > room:
+        by_generate = ByGenerate([Task(0, each) for each in writing], decoder.found)
+        cache = _generated(model, inputs, max(row.longest for row in rows), by_generate, static)
+        ends = [width + max(len(row.log_probs) - 1, 0) for row in rows]
+        for row in rows:
+            row.longest_sequence = longest_sequence(model.config, int(cache.get_seq_length()))
+        slots = decoder.put(cache, [range(width - row.prompt, end) for row, end in zip(rows, ends, strict=True)])
+        return [Task(slot, program([])) for slot, program in zip(slots, programs, strict=True)]
+    mask_BT = inputs["attention_mask"]
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        done = model(**inputs, position_ids=positions_BT, use_cache=True, logits_to_keep=1)
+    slots = decoder.put(done.past_key_values, [range(width - row.prompt, width) for row in rows])
+    tasks = [Task(slot, program([own])) for slot, program, own in zip(slots, programs, writing, strict=True)]
+    found = decoder.found(done.logits[:, -1], [task.nodes[0] for task in tasks])
+    for number, task in enumerate(tasks):
+        task.send(found.part(number, number + 1))
+    return tasks
+
+
+def _generated(
+    model: Any, inputs: Mapping[str, torch.Tensor], longest: int, writing: ByGenerate, static: bool
+) -> Cache:
+    """Let `generate` write; its cache."""
+    with torch.inference_mode():
+        done = model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=longest,
+            return_dict_in_generate=True,
+            logits_processor=LogitsProcessorList([writing.held]),
+            stopping_criteria=StoppingCriteriaList([writing.watched]),
+            cache_implementation="static" if static else None,
+        )
+    cache: Cache = done.past_key_values
+    return cache
