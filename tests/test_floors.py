@@ -10,7 +10,7 @@ import hangtag
 PACKAGE = Path(hangtag.__file__).parent
 FLOORS = [
     {"errors", "files", "machine", "markup", "progress"},
-    {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "journal", "memory"},
+    {"phi3v", "recipe", "answer", "schema", "reading", "calibration", "cost", "flops", "journal", "memory"},
     {"catalogue", "examples"},
     {"prediction", "evaluation"},
     {"training"},
@@ -19,8 +19,8 @@ FLOORS = [
     {"cli", "terminal"},
     {"__main__"},
 ]
-# Inside a floor these may be known: recipe checks its template, memory reckons a recipe, schema and reading hold
-# answers, examples are made of rows.
+# Inside a floor these may be known: recipe checks its template, memory reckons a recipe, flops take a model's sizes,
+# schema and reading hold answers, examples are made of rows.
 NEIGHBOURS = {
     ("recipe", "answer"),
     ("schema", "answer"),
@@ -28,6 +28,7 @@ NEIGHBOURS = {
     ("calibration", "reading"),
     ("memory", "recipe"),
     ("memory", "cost"),
+    ("flops", "memory"),
     ("examples", "catalogue"),
     ("files", "errors"),
     ("cli", "terminal"),

@@ -71,15 +71,29 @@ class Sizes:
     @property
     def projector(self) -> int:
         """Parameters of the projection and the two separators."""
-        width = 4 * self.clip_hidden
-        return self.hidden * (width + self.hidden + 2) + 2 * width
+        return self.projector_weights + 2 * self.hidden + 2 * 4 * self.clip_hidden
+
+    @property
+    def projector_weights(self) -> int:
+        """Of the projection's two matrices."""
+        return self.hidden * (4 * self.clip_hidden + self.hidden)
 
     @property
     def clip(self) -> int:
         """Parameters of CLIP, its unused last layer included."""
         width, inner = self.clip_hidden, self.clip_intermediate
-        layer = 4 * width * (width + 1) + 2 * width * inner + width + inner + 4 * width
-        return self.clip_layers * layer + width * (1 + 3 * 14 * 14 + self.patches + 4)
+        layer = self.clip_layer_weights + 4 * width + width + inner + 4 * width
+        return self.clip_layers * layer + self.patch_weights + width * (1 + self.patches + 4)
+
+    @property
+    def clip_layer_weights(self) -> int:
+        """Of a CLIP layer's six matrices."""
+        return 2 * self.clip_hidden * (2 * self.clip_hidden + self.clip_intermediate)
+
+    @property
+    def patch_weights(self) -> int:
+        """Of CLIP's patch embedding."""
+        return self.clip_hidden * 3 * 14 * 14
 
     def adapters(self, rank: int, part: str) -> int:
         """Parameters of the adapters on a part's layers (see `hangtag.phi3v.adapters_phi3_v`)."""
