@@ -1,10 +1,11 @@
 # make setup   everything into .venv, pinned        make demo    the whole way, in minutes
 # make check   ruff, formatting, mypy               make test    the tests
+# make bench   what the docs claim, measured here
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo check test format clean
+.PHONY: setup demo check test bench format clean
 
 setup: $(INSTALLED)
 
@@ -21,6 +22,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
 
 check: setup
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import torch
 
 from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
 from hangtag.prediction import decoder as decoding
+from hangtag.prediction import store as storing
 from hangtag.prediction.decoder import Decoder
 from hangtag.prediction.nodes import Node, Task, together
 
@@ -86,6 +87,28 @@ def test_what_follows_a_node_is_what_follows_its_whole_sequence(monkeypatch, nar
                 assert found.target[place] == pytest.approx(expected[11], abs=2e-4)
                 assert np.exp(found.enders[place]) == pytest.approx(np.exp(expected[[2, 7]]).sum(), abs=1e-5)
                 assert found.likeliest_log_p[place] == pytest.approx(np.sort(expected)[::-1][:3], abs=2e-4)
+
+
+def test_what_is_held_follows_from_the_rows_of_now(monkeypatch):
+    """One long row after many short ones does not make room for many long ones."""
+    monkeypatch.setattr(storing, "_MUCH", 0)
+    model, draw = tiny_model(1024), np.random.default_rng(5)
+    decoder = Decoder(model, SIGNS, 3)
+    short = put(model, decoder, [draw.integers(1, 60, 20).tolist() for _ in range(12)])
+    assert decoder._store.layers[0][0].shape[0] == 12
+    for row in short[1:]:
+        decoder.drop(row)
+    prompt = draw.integers(1, 60, 300).tolist()
+    (long,) = put(model, decoder, [prompt])
+    slots, _, places, _ = decoder._store.layers[0][0].shape
+    assert (slots, 300 <= places <= 300 + 128) == (2, True)
+    node = Node(9, (1 << 301) - 1, target=11)
+    (found,) = decoder.step([(long, [node])])
+    assert found.target[0] == pytest.approx(Plain(model, prompt).log_probs(node)[11], abs=2e-4)
+    decoder.drop(long)
+    put(model, decoder, [draw.integers(1, 60, 20).tolist()])
+    slots, _, places, _ = decoder._store.layers[0][0].shape
+    assert slots * places <= 4 * 2 * (20 + 128)
 
 
 def test_the_chosen_token_is_the_likeliest_that_is_allowed():

@@ -76,14 +76,14 @@ def begin(
         ends = [width + max(len(row.log_probs) - 1, 0) for row in rows]
         for row in rows:
             row.longest_sequence = longest_sequence(model.config, int(cache.get_seq_length()))
-        slots = decoder.put(cache, [range(width - row.prompt, end) for row, end in zip(rows, ends, strict=True)])
-        return [Task(slot, program([])) for slot, program in zip(slots, programs, strict=True)]
+        numbers = decoder.put(cache, [range(width - row.prompt, end) for row, end in zip(rows, ends, strict=True)])
+        return [Task(row, program([])) for row, program in zip(numbers, programs, strict=True)]
     mask_BT = inputs["attention_mask"]
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
     with torch.inference_mode():
         done = model(**inputs, position_ids=positions_BT, use_cache=True, logits_to_keep=1)
-    slots = decoder.put(done.past_key_values, [range(width - row.prompt, width) for row in rows])
-    tasks = [Task(slot, program([own])) for slot, program, own in zip(slots, programs, writing, strict=True)]
+    numbers = decoder.put(done.past_key_values, [range(width - row.prompt, width) for row in rows])
+    tasks = [Task(row, program([own])) for row, program, own in zip(numbers, programs, writing, strict=True)]
     found = decoder.found(done.logits[:, -1], [task.nodes[0] for task in tasks])
     for number, task in enumerate(tasks):
         task.send(found.part(number, number + 1))

@@ -20,9 +20,8 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
 from hangtag.prediction.nodes import Found, Node, Task
+from hangtag.prediction.store import Store
 
-_ROOM = 128
-"""Places made behind the prompts at first: enough for most answers and their trees."""
 _NARROW = 4
 """Nodes of a row that is padded to others on a CPU (docs/log.md)."""
 _FEW = 4
@@ -47,48 +46,40 @@ class Decoder:
         self.model = without_wrapper(model)
         self.device, self.dtype = self.model.device, self.model.dtype
         self._signs, self._likeliest = list(signs), likeliest
-        self._held: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._store = Store()
         self._lengths: dict[int, int] = {}
 
     def put(self, cache: Cache, tokens: Sequence[range]) -> list[int]:
-        """Copy rows out of a cache, without their padding; each one's slot.
+        """Copy rows out of a cache, without their padding; each one's number.
 
         The cache's length, padding included, decided between the two sets of rotary factors, and still does.
 
         Args:
             tokens: of each row, where in the cache its tokens lie.
         """
-        free = (slot for slot in range(len(self._lengths) + len(tokens)) if slot not in self._lengths)
-        slots = [next(free) for _ in tokens]
-        self._lengths.update(dict.fromkeys(slots, int(cache.get_seq_length())))
-        if not self._held:
-            few = [(layer.keys[:0, :, :0], layer.values[:0, :, :0]) for layer in cache.layers]
-            self._held = [(keys.contiguous(), values.contiguous()) for keys, values in few]
-        self._make_room(max(slots) + 1, max(map(len, tokens)) + _ROOM)
-        for held, layer in zip(self._held, cache.layers, strict=True):
-            for there, new in zip(held, (layer.keys, layer.values), strict=True):
-                for row, (slot, where) in enumerate(zip(slots, tokens, strict=True)):
-                    there[slot, :, : len(where)] = new[row, :, where.start : where.stop]
-        return slots
+        rows = self._store.put(cache, tokens)
+        self._lengths.update(dict.fromkeys(rows, int(cache.get_seq_length())))
+        return rows
 
-    def drop(self, slot: int) -> None:
-        """Let another row have this one's slot."""
-        del self._lengths[slot]
+    def drop(self, row: int) -> None:
+        """Forget a row."""
+        self._store.drop(row)
+        del self._lengths[row]
 
     def step(self, wanted: Sequence[tuple[int, Sequence[Node]]]) -> list[Found]:
         """What follows the nodes that some rows want.
 
         Args:
-            wanted: slots and nodes; each slot once, and none without a node.
+            wanted: numbers of rows, and nodes; each row once, and none without a node.
         """
         nodes = [node for _, each in wanted for node in each]
-        decoder, at = self.model.model, _Places(self, wanted, nodes)
-        lengths_M = [max(node.sees.bit_count(), self._lengths[slot]) for slot, each in wanted for node in each]
+        decoder, at = self.model.model, _Places(self, self._store, wanted, nodes)
+        lengths_M = [max(node.sees.bit_count(), self._lengths[row]) for row, each in wanted for node in each]
         with torch.inference_mode():
             hidden = decoder.embed_tokens(self._tensor([node.token for node in nodes]))[None]
             positions_M = self._tensor([node.sees.bit_count() - 1 for node in nodes])
             turned = _turns(*decoder.rotary_emb(positions_M[None], self._tensor(lengths_M)[None], hidden.dtype))
-            for layer, held in zip(decoder.layers, self._held, strict=True):
+            for layer, held in zip(decoder.layers, self._store.layers, strict=True):
                 attention = layer.self_attn
                 heads, fewer = attention.config.num_attention_heads, attention.config.num_key_value_heads
                 states = attention.qkv_proj(layer.input_layernorm(hidden))[0]
@@ -138,16 +129,6 @@ class Decoder:
     def _tensor(self, values: Sequence[int]) -> torch.Tensor:
         return torch.tensor(values, device=self.device)
 
-    def _make_room(self, slots: int, places: int) -> None:
-        """What was never written is zero: NaN would outlive its weight of zero."""
-        before, _, there, _ = self._held[0][0].shape
-        if slots <= before and places <= there:
-            return
-        if places > there:
-            places = max(places, there + there // 2)
-        shape = max(slots, before), max(places, there)
-        self._held = [(_larger(keys, *shape), _larger(values, *shape)) for keys, values in self._held]
-
 
 def _turns(cosine_1MD: torch.Tensor, sine_1MD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotary factors for all heads, the sine's sign as it meets the other half."""
@@ -160,13 +141,6 @@ def _turned(states_MXD: torch.Tensor, cosine_M1D: torch.Tensor, sine_M1D: torch.
     return states_MXD * cosine_M1D + states_MXD.roll(states_MXD.shape[-1] // 2, -1) * sine_M1D
 
 
-def _larger(held: torch.Tensor, slots: int, places: int) -> torch.Tensor:
-    before, heads, there, width = held.shape
-    made = held.new_zeros(slots, heads, places, width)
-    made[:before, :, :there] = held
-    return made
-
-
 def _numpy(values: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(values.double().cpu().numpy())
 
@@ -174,19 +148,22 @@ def _numpy(values: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
 class _Places:
     """A step's attention, layer by layer."""
 
-    def __init__(self, decoder: Decoder, wanted: Sequence[tuple[int, Sequence[Node]]], nodes: Sequence[Node]) -> None:
+    def __init__(
+        self, decoder: Decoder, store: Store, wanted: Sequence[tuple[int, Sequence[Node]]], nodes: Sequence[Node]
+    ) -> None:
         place_M = [node.sees.bit_length() - 1 for node in nodes]
-        decoder._make_room(0, max(place_M) + 1)
         seen = _bits([node.sees for node in nodes], max(place_M) + 1)
         bias_MK = np.where(seen, np.float32(0), np.float32(torch.finfo(decoder.dtype).min))
         self._bias_MK = torch.from_numpy(bias_MK).to(decoder.device, decoder.dtype)
         counts = [len(each) for _, each in wanted]
+        ends = list(accumulate(counts))
+        most = [max(place_M[end - count : end]) + 1 for count, end in zip(counts, ends, strict=True)]
+        slots = store.slots([row for row, _ in wanted], most)
         self._rows = [
-            (slot, end - count, end, max(place_M[end - count : end]) + 1)
-            for (slot, _), count, end in zip(wanted, counts, accumulate(counts), strict=True)
+            (slot, end - count, end, places) for slot, count, end, places in zip(slots, counts, ends, most, strict=True)
         ]
         self._by_place = len(nodes) <= _FEW and decoder.device.type == "cpu"
-        slot_M = [slot for slot, each in wanted for _ in each]
+        slot_M = [slot for slot, count in zip(slots, counts, strict=True) for _ in range(count)]
         self._where = list(zip(slot_M, place_M, strict=True))
         if not self._by_place:
             self._slot_M, self._place_M = decoder._tensor(slot_M), decoder._tensor(place_M)
@@ -279,6 +256,6 @@ def run(decoder: Decoder, tasks: Iterable[Task[Any]]) -> None:
     """Run tasks of different rows to their ends."""
     live = [each for each in tasks if not each.done]
     while live:
-        for task, found in zip(live, decoder.step([(each.slot, each.nodes) for each in live]), strict=True):
+        for task, found in zip(live, decoder.step([(each.row, each.nodes) for each in live]), strict=True):
             task.send(found)
         live = [each for each in live if not each.done]

@@ -22,7 +22,7 @@ from hangtag.reading import Reading
 def give_answers(
     model: Any, decoder: Decoder, inputs: Mapping[str, torch.Tensor], rows: Sequence[Row], ids: Sequence[list[int]]
 ) -> tuple[list[int], torch.Tensor]:
-    """As if the model had written these answers, in one pass; their slots, and what follows each token [B, N, V].
+    """As if the model had written these answers, in one pass; their numbers, and what follows each token [B, N, V].
 
     Args:
         inputs: of `generate`: prompts padded on the left, and their pictures, on the model's device.
@@ -49,7 +49,7 @@ def give_answers(
     log_probs_BNV = done.logits.float().log_softmax(-1)
     log_probs_BN = log_probs_BNV.gather(-1, given_BN[..., None].long())[..., 0].double()
     width = prompt_BT.shape[1]
-    slots = decoder.put(
+    numbers = decoder.put(
         done.past_key_values,
         [range(width - row.prompt, width + len(each) - 1) for row, each in zip(rows, ids, strict=True)],
     )
@@ -58,7 +58,7 @@ def give_answers(
         for _ in each[:-1]:
             row.sights.append(row.sights[-1] | row.new_place())
         row.over = row.ended = True
-    return slots, log_probs_BNV
+    return numbers, log_probs_BNV
 
 
 def given_reading(judge: Judge, row: Row, log_probs_NV: torch.Tensor, text: str) -> Program[Reading]:

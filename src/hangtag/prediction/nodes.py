@@ -86,12 +86,12 @@ class Task(Generic[T]):
     """A program of a row under way.
 
     Args:
-        slot: where the row's keys and values are.
+        row: its number in the decoder.
         patient: whether it takes part in a step also when it wants nothing of it.
     """
 
-    def __init__(self, slot: int, program: Program[T], patient: bool = False) -> None:
-        self.slot, self._program, self._patient = slot, program, patient
+    def __init__(self, row: int, program: Program[T], patient: bool = False) -> None:
+        self.row, self._program, self._patient = row, program, patient
         self.nodes: Sequence[Node] = ()
         self.done = False
         self.value: Any = None

@@ -243,10 +243,10 @@ class Reader:
         inputs = self._inputs(pictures)
         rows = rows_of(self.model, inputs, [(None, MOST_TOKENS, False)] * len(texts), self._ends)
         ids = self.processor.tokenizer([text + END for text in texts], add_special_tokens=False)["input_ids"]
-        slots, log_probs_BNV = give_answers(self.model, decoder, inputs, rows, ids)
+        numbers, log_probs_BNV = give_answers(self.model, decoder, inputs, rows, ids)
         return [
-            Task(slot, given_reading(self.judge, row, log_probs_NV, text))
-            for slot, row, log_probs_NV, text in zip(slots, rows, log_probs_BNV, texts, strict=True)
+            Task(number, given_reading(self.judge, row, log_probs_NV, text))
+            for number, row, log_probs_NV, text in zip(numbers, rows, log_probs_BNV, texts, strict=True)
         ]
 
     def _free(

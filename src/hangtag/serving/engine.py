@@ -155,7 +155,7 @@ class Engine:
         if not tasks:
             return []
         try:
-            return list(self._decoder.step([(task.slot, task.nodes) for task in tasks]))
+            return list(self._decoder.step([(task.row, task.nodes) for task in tasks]))
         except Exception as error:
             if len(tasks) == 1:
                 return [error]
@@ -192,7 +192,7 @@ class Engine:
 
     def _drop(self, answer: _Answer) -> None:
         for task in answer.tasks:
-            self._decoder.drop(task.slot)
+            self._decoder.drop(task.row)
         answer.tasks = []
 
     def _fail(self, wanted: Wanted, error: Exception) -> None:

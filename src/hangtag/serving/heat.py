@@ -62,7 +62,7 @@ def heat(tagger: Tagger, picture: Image.Image, tag: Tag) -> Heat | None:
             run(decoder, tasks)
             values = [task.value for task in tasks]
             for task in tasks:
-                decoder.drop(task.slot)
+                decoder.drop(task.row)
     except StopIteration as done:
         found: Heat | None = done.value
         return found

@@ -1,0 +1,100 @@
+"""The benchmarks of a CPU, one after another; what each found is written to benchmarks/results/.
+
+    python benchmarks/run.py [NAME ...] [--results FOLDER] [--work FOLDER]
+
+Without names all of them, in under 15 minutes on two cores. Each is a program of its own (see its --help) and runs as
+a process; its last line, a JSON object, becomes results/NAME.json beside what it ran on and with. Those that need a
+trained run get the one that `demo` made in --work. One that fails, or whose results differ, leaves its file as it was
+and ends this with 1, behind the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hangtag.files import write_json
+from hangtag.machine import memory
+from hangtag.training.environment import environment
+
+HERE = Path(__file__).parent
+RUN = "{run}"
+PROGRAMS: dict[str, list[str]] = {
+    "demo": ["--out", RUN],
+    "startup": [],
+    "image_processor": ["--pictures", "8", "--repeats", "5"],
+    "training_step": ["--rounds", "5"],
+    "evaluation": [RUN, "--rounds", "5", "--plain", "48", "--sampled", "48"],
+    "predict": [RUN, "--rounds", "5"],
+    "serve": [RUN, "--rounds", "5", "--seconds", "4"],
+    "packed_attention": ["--rounds", "5", "--sizes", "nano"],
+    "answer_logits": [],
+    "vision_cache": ["--clip-l", "1"],
+}
+
+
+def run(name: str, work: Path) -> tuple[dict[str, Any], float]:
+    """What a program found, and the seconds it took.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    arguments = [str(work / "demo") if each == RUN else each for each in PROGRAMS[name]]
+    print(f"\n== {name} {' '.join(arguments)}", flush=True)
+    started, last = time.monotonic(), ""
+    line = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for last in process.stdout:
+            print(last[:200].rstrip(), flush=True)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, name)
+    found: dict[str, Any] = json.loads(last)
+    return found, time.monotonic() - started
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in PROGRAMS]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
+    options.results.mkdir(parents=True, exist_ok=True)
+    options.work.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in options.names or PROGRAMS:
+        try:
+            found, seconds = run(name, options.work)
+        except (subprocess.CalledProcessError, json.JSONDecodeError) as error:
+            print(f"{name} failed: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
+        hardware = found.pop("environment", None) or environment()
+        write_json(
+            options.results / f"{name}.json",
+            {
+                "program": f"benchmarks/{name}.py",
+                "arguments": ["RUN" if each == RUN else each for each in PROGRAMS[name]],
+                "when": datetime.now(UTC).strftime("%Y-%m-%d"),
+                "seconds": round(seconds, 1),
+                "hardware": {"cores": len(os.sched_getaffinity(0)), "memory": memory(), **hardware},
+                "found": found,
+            },
+        )
+        print(f"{name}: {seconds:.0f} s", flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
