@@ -157,7 +157,7 @@ def test_a_number_s_score_is_that_of_the_slow_way():
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_more_disagreement_never_scores_less_and_all_is_finite(data):
-    nats = st.floats(0, 800)
+    nats = st.floats(0, 700)  # a probability further below is no float of full precision
     less, more = sorted((data.draw(nats), data.draw(nats)))
     price = data.draw(st.sampled_from([-5.0, 0.0, 0.01, 100.0, 1e15]))
     rows = [*ordinary(60), row(title=less, price=price), row(title=more, price=price)]

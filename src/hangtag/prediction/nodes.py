@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 T = TypeVar("T")
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

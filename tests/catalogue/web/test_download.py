@@ -270,7 +270,7 @@ def test_waits_between_tries_grow_and_differ():
         waits.append([later - earlier for earlier, later in pairwise(times)])
     for number, (least, most) in enumerate([(0.1, 0.3), (0.2, 0.6), (0.4, 1.2)]):
         found = [each[number] for each in waits]
-        assert least * 0.9 <= min(found)
+        assert least - 0.05 <= min(found)  # the server may have noted the earlier try late
         assert max(found) <= most + 1
         assert max(found) - min(found) > 0.01
 
