@@ -15,6 +15,7 @@ from hangtag.files import Run, read_json, write_json
 from hangtag.phi3v import Phi3VConfig, Phi3VProcessor
 from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter, merge_adapter
 from hangtag.prediction.loading import Model, is_quantised, load_model, told, with_generation
+from hangtag.prediction.writing import ends_of
 from hangtag.recipe import Recipe
 from hangtag.recipe.sections import END
 
@@ -97,10 +98,9 @@ def saved(folder: Path, dtype: torch.dtype, quantised: bool) -> tuple[Model, Phi
 def stops(model: PreTrainedModel, processor: Phi3VProcessor) -> list[int]:
     """Ids that end an answer: `<|end|>` first, then the tokenizer's own end and what the run stops at."""
     assert model.generation_config is not None
-    given = model.generation_config.eos_token_id
     tokenizer = processor.tokenizer
     ids = [tokenizer.convert_tokens_to_ids(END), tokenizer.eos_token_id]
-    ids += [] if given is None else given if isinstance(given, list) else [given]
+    ids += ends_of(model)
     return list(dict.fromkeys(each for each in ids if each is not None))
 
 

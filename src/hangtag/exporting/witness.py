@@ -19,7 +19,7 @@ from hangtag.examples.chat import Chat
 from hangtag.examples.rows import UsableRow
 from hangtag.phi3v import Phi3VProcessor
 from hangtag.prediction.loading import Model
-from hangtag.prediction.writing import end_of
+from hangtag.prediction.writing import end_of, ends_of
 from hangtag.progress import Progress
 
 Logits = NDArray[np.float32]
@@ -42,7 +42,7 @@ def write(
     Raises:
         ImageError: a picture cannot be read.
     """
-    ends = {*_as_list(model.generation_config.eos_token_id)}
+    ends = set(ends_of(model))
     for start in range(0, len(rows), at_once):
         batch = rows[start : start + at_once]
         inputs = _inputs(model, processor, chat, batch)
@@ -127,10 +127,6 @@ def difference(first: Written, second: Written) -> Difference:
         (first.text, second.text),
         margin,
     )
-
-
-def _as_list(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 __all__ = ["Difference", "Testimony", "Written", "difference", "write"]

@@ -255,12 +255,17 @@ def _adapted(model: nn.Module) -> dict[str, Any]:
     return {name.removeprefix("base_model.model."): module for name, module in layers.items()}
 
 
+def without_wrapper(model: nn.Module) -> Any:
+    """The model inside PEFT's wrapper, if there is one; its adapters stay in it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def _phi3v(model: nn.Module) -> Phi3VForCausalLM:
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    inner = without_wrapper(model)
     if not isinstance(inner, Phi3VForCausalLM):
         raise ModelError(f"{type(inner).__name__} is no Phi-3-vision; load it with AutoModelForImageTextToText")
     return inner
 
 
 __all__ = ["AdaptedLayers", "adaptable_layers", "adapted_layers", "add_lora", "four_bits", "load_adapter",
-           "lora_config", "merge_adapter"]  # fmt: skip
+           "lora_config", "merge_adapter", "without_wrapper"]  # fmt: skip

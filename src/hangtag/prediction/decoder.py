@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
+from hangtag.phi3v.adapters_phi3_v import without_wrapper
 from hangtag.prediction.nodes import Found, Node, Task
 from hangtag.prediction.store import Store
 
@@ -26,11 +26,6 @@ _NARROW = 4
 """Nodes of a row that is padded to others on a CPU (docs/log.md)."""
 _FEW = 4
 """Nodes whose keys and values are put into their places one by one on a CPU."""
-
-
-def without_wrapper(model: Any) -> Any:
-    """The model itself, inside PEFT's wrapper; its adapters stay in it."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 class Decoder:

@@ -21,7 +21,7 @@ from hangtag.files import Run, read_json
 from hangtag.machine import memory
 from hangtag.memory.generation import rows_at_once, tokens_at_once
 from hangtag.phi3v import Phi3VProcessor
-from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter
+from hangtag.phi3v.adapters_phi3_v import four_bits, load_adapter, without_wrapper
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe, load_recipe
 from hangtag.schema import known_of
@@ -99,8 +99,7 @@ def told(what: Path | str, way_out: str) -> Iterator[None]:
 def with_generation(model: Any, folder: Path) -> Any:
     """The model with the generation config of a folder, also inside PEFT's wrapper."""
     config = GenerationConfig.from_pretrained(folder)
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    model.generation_config = inner.generation_config = config
+    model.generation_config = without_wrapper(model).generation_config = config
     return model
 
 

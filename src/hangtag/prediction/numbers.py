@@ -6,7 +6,7 @@ lie close together are one node, the likeliest of them; where there are more tha
 probability to the nearest kept one. With enough nodes and no such closeness the distribution is exact, else it is
 coarse, but never cut short at its tails.
 
-Shapes: Q nodes of a level, S signs (digits, point, minus), C candidates for a level.
+Shapes: Q nodes of a level, S signs (digits, point, minus).
 """
 
 from __future__ import annotations

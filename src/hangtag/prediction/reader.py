@@ -27,6 +27,7 @@ from hangtag.examples.chat import Chat
 from hangtag.machine import cores
 from hangtag.memory.generation import MOST_ROWS
 from hangtag.phi3v import Phi3VProcessor
+from hangtag.phi3v.adapters_phi3_v import without_wrapper
 from hangtag.prediction.beginning import Before, begin, rows_of
 from hangtag.prediction.decoder import Decoder, run
 from hangtag.prediction.given import give_answers, given_reading
@@ -35,7 +36,7 @@ from hangtag.prediction.nodes import Program, Task, together
 from hangtag.prediction.numbers import CLOSE, NODES
 from hangtag.prediction.pieces import Pieces
 from hangtag.prediction.readings import Judge
-from hangtag.prediction.writing import Row, end_of, write
+from hangtag.prediction.writing import Row, end_of, ends_of, write
 from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe
@@ -144,7 +145,7 @@ class Reader:
 
         The view of the whole picture finds nearer neighbours than all crops together do (docs/log.md).
         """
-        base: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        base = without_wrapper(self.model)
         vision, rows = base.model.vision_embed_tokens, []
         for batch in self._batches(images):
             readable = _readable(batch)
@@ -282,17 +283,13 @@ class Reader:
 
     @property
     def _ends(self) -> set[int]:
-        return set(_as_list(self.model.generation_config.eos_token_id))
+        return set(ends_of(self.model))
 
     def _text(self, row: Row) -> str | None:
         return self._decode(row.tokens) if row.ended else None
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=False)).strip()
-
-
-def _as_list(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _readable(batch: Sequence[list[Image.Image] | ImageError]) -> list[list[Image.Image]]:

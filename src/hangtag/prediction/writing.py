@@ -192,3 +192,9 @@ class _Watched(StoppingCriteria):
 def end_of(row: list[int], ends: set[int]) -> int | None:
     """Where a row of new tokens ends; None where it does not."""
     return next((place for place, token in enumerate(row) if token in ends), None)
+
+
+def ends_of(model: Any) -> list[int]:
+    """The tokens that end what a model writes."""
+    given = model.generation_config.eos_token_id
+    return [] if given is None else given if isinstance(given, list) else [given]

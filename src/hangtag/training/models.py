@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from hangtag.errors import ModelError, first_line
@@ -82,8 +81,3 @@ def _keep_layer_inputs_only(model: PreTrainedModel) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs)
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kwargs)
-
-
-def phi3v(model: nn.Module) -> Any:
-    """The Phi-3-vision inside PEFT's wrapper, if there is one."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model

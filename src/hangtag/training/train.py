@@ -14,6 +14,7 @@ from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import Examples
 from hangtag.examples.loading import Steps, Vision
 from hangtag.files import Run, read_jsonl, whole_folder
+from hangtag.phi3v.adapters_phi3_v import without_wrapper
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe
 from hangtag.training.begun import alone, begin, check_output, check_unchanged, digest
@@ -23,7 +24,7 @@ from hangtag.training.failures import told
 from hangtag.training.interrupt import Interrupt, deferred_interrupt
 from hangtag.training.libraries import require_libraries
 from hangtag.training.log import Log
-from hangtag.training.models import Trainable, load_base, phi3v, prepare
+from hangtag.training.models import Trainable, load_base, prepare
 from hangtag.training.parts import trained_parts
 from hangtag.training.processes import Processes
 from hangtag.training.tracking import Trackers
@@ -158,7 +159,7 @@ def _save(run: Run, trainer: StepTrainer, processes: Processes) -> None:
     state = trainer.whole_state()
     if processes.main:
         model = trainer.accelerator.unwrap_model(trainer.model)
-        base = phi3v(model)
+        base = without_wrapper(model)
         with whole_folder(run.model) as folder:
             model.save_pretrained(folder, state_dict=state)
             base.generation_config.save_pretrained(folder)
