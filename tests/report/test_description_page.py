@@ -16,7 +16,7 @@ from hangtag.report.describe import description_json, look_at, write_description
 from hangtag.report.thumbnails import Album
 from hangtag.report.words import duration, share, weight
 
-HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> {{ 7 * 7 }}"""
+HOSTILE = """<script>alert(1)</script>"><img src=x onerror='alert(2)'> {{ 7919 * 7907 }}"""
 PARTS = "columns prices categories titles pictures cost splits duplicates rejected gallery"
 SECTIONS = set(PARTS.split())
 
@@ -114,8 +114,8 @@ def test_hostile_text_is_only_text(tmp_path):
     (folder / "images/3.jpg").write_text(HOSTILE)
     page = words(page_of(folder))
     assert "alert(1)" in page.text
-    assert "{{ 7 * 7 }}" in page.text
-    assert "49" not in re.findall(r"\b\d+\b", page.text.split("rejected")[-1])
+    assert "{{ 7919 * 7907 }}" in page.text
+    assert str(7919 * 7907) not in page.text
     assert page.tags["b"] == 1  # the sign beside the verdict
     assert "<i>x</i>" in page.text
 
