@@ -1,11 +1,12 @@
-"""The benchmarks of a CPU, one after another; what each found is written to benchmarks/results/.
+"""The benchmarks, one after another; what each found is written to benchmarks/results/.
 
-    python benchmarks/run.py [NAME ...] [--results FOLDER] [--work FOLDER]
+    python benchmarks/run.py [GROUP or NAME ...] [--results FOLDER] [--work FOLDER] [--data FOLDER]
 
-Without names all of them, in under 15 minutes on two cores. Each is a program of its own (see its --help) and runs as
-a process; its last line, a JSON object, becomes results/NAME.json beside what it ran on and with. Those that need a
-trained run get the one that `demo` made in --work. One that fails, or whose results differ, leaves its file as it was
-and ends this with 1, behind the others.
+Groups: `cpu` (the default), in under 15 minutes on two cores; `growth`, how cost grows with pictures, tokens and
+processes; `long`, what takes minutes each; `gpu`, on a GPU. Each benchmark is a program of its own (see its --help) and
+runs as a process; its last line, a JSON object, becomes results/NAME.json beside what it ran on and with. Those that
+need a trained run get the one that `demo` made in --work; those that need real tables find them in --data. One that
+fails, or whose results differ, leaves its file as it was and ends this with 1, behind the others.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from hangtag.machine import memory
 from hangtag.training.environment import environment
 
 HERE = Path(__file__).parent
-RUN = "{run}"
-PROGRAMS: dict[str, list[str]] = {
+RUN, WORK, DATA = "{run}", "{work}", "{data}"
+CPU: dict[str, list[str]] = {
     "demo": ["--out", RUN],
     "startup": [],
     "image_processor": ["--pictures", "8", "--repeats", "5"],
@@ -38,15 +39,20 @@ PROGRAMS: dict[str, list[str]] = {
     "answer_logits": [],
     "vision_cache": ["--clip-l", "1"],
 }
+GROWTH: dict[str, list[str]] = {}
+LONG: dict[str, list[str]] = {}
+GPU: dict[str, list[str]] = {}
+GROUPS = {"cpu": CPU, "growth": GROWTH, "long": LONG, "gpu": GPU}
+PROGRAMS = CPU | GROWTH | LONG | GPU
 
 
-def run(name: str, work: Path) -> tuple[dict[str, Any], float]:
+def run(name: str, folders: dict[str, Path]) -> tuple[dict[str, Any], float]:
     """What a program found, and the seconds it took.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    arguments = [str(work / "demo") if each == RUN else each for each in PROGRAMS[name]]
+    arguments = [each.format_map(folders) for each in PROGRAMS[name]]
     print(f"\n== {name} {' '.join(arguments)}", flush=True)
     started, last = time.monotonic(), ""
     line = [sys.executable, str(HERE / f"{name}.py"), *arguments]
@@ -62,18 +68,21 @@ def run(name: str, work: Path) -> tuple[dict[str, Any], float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
+    parser.add_argument("names", nargs="*", metavar="NAME", default=["cpu"], help=", ".join([*GROUPS, *PROGRAMS]))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="a folder with luma/ and eshop/")
     options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in PROGRAMS]:
-        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
+    names = [name for each in options.names for name in GROUPS.get(each, [each])]
+    if unknown := [name for name in names if name not in PROGRAMS]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join([*GROUPS, *PROGRAMS])}")
+    folders = {"run": options.work / "demo", "work": options.work, "data": options.data}
     options.results.mkdir(parents=True, exist_ok=True)
     options.work.mkdir(parents=True, exist_ok=True)
     failed = []
-    for name in options.names or PROGRAMS:
+    for name in names:
         try:
-            found, seconds = run(name, options.work)
+            found, seconds = run(name, folders)
         except (subprocess.CalledProcessError, json.JSONDecodeError) as error:
             print(f"{name} failed: {error}", file=sys.stderr)
             failed.append(name)
@@ -83,7 +92,7 @@ def main() -> int:
             options.results / f"{name}.json",
             {
                 "program": f"benchmarks/{name}.py",
-                "arguments": ["RUN" if each == RUN else each for each in PROGRAMS[name]],
+                "arguments": [each.format(run="RUN", work="WORK", data="DATA") for each in PROGRAMS[name]],
                 "when": datetime.now(UTC).strftime("%Y-%m-%d"),
                 "seconds": round(seconds, 1),
                 "hardware": {"cores": len(os.sched_getaffinity(0)), "memory": memory(), **hardware},
