@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import TINY
 from safetensors.torch import load_file
+from torch._dynamo.utils import counters
 
 import hangtag
 from hangtag.catalogue import open_catalogue
-from hangtag.errors import DataError
+from hangtag.errors import DataError, UsageError
 from hangtag.files import Run, read_jsonl
 from hangtag.recipe import Train, load_recipe
 from hangtag.report.assess import assess
@@ -68,6 +69,31 @@ def test_checkpointed_and_eight_bit_training_is_plain_training_but_for_rounding(
     small = train(recipe(small_catalogue, "train.optimizer=adamw_8bit"), tmp_path / "small")
     assert losses(saved) == pytest.approx(losses(plain), rel=1e-5)
     assert losses(small) == pytest.approx(losses(plain), rel=0.02)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, g++")
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning", "ignore::DeprecationWarning")
+def test_compiled_layers_learn_the_same_from_passes_of_any_length(small_catalogue, small_run, tmp_path):
+    """A few graphs serve all layers and passes, whole layers' and checkpointed ones'; validation compiles none."""
+    base = [f"model.base={small_run / 'model'}", "train.method=lora", "train.lora.dropout=0", "train.precision=float32"]
+    plain = train(recipe(small_catalogue, *base), tmp_path / "plain")
+    for changes, most in ((["train.compile=true"], 6), (["train.compile=true", "train.checkpointing=true"], 9)):
+        torch._dynamo.reset()
+        counters.clear()
+        run = train(recipe(small_catalogue, *base, *changes), tmp_path / f"run-{most}")
+        assert losses(run) == pytest.approx(losses(plain), rel=1e-4)
+        assert 0 < counters["stats"]["unique_graphs"] <= most
+        assert len(losses(run)) > 2
+        names = [set(load_file(each.model / "adapter_model.safetensors")) for each in (plain, run)]
+        assert names[0] == names[1]
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_starts(small_catalogue, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match=r"train\.compile = true needs a C\+\+ compiler"):
+        train(recipe(small_catalogue, "train.compile=true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("frozen", ["clip", "projector", "decoder"])

@@ -189,6 +189,7 @@ def kernel_attention(
     )
 
 
+@torch.compiler.disable
 def padded_attention(
     query_HAD: torch.Tensor,
     key_KAD: torch.Tensor,
@@ -197,7 +198,7 @@ def padded_attention(
     repeats: int,
     scaling: float,
 ) -> torch.Tensor:
-    """[H, A, D], group by group."""
+    """[H, A, D], group by group. Left out of compiled layers: the groups are others in each pass."""
     sizes = [each.examples * each.longest for each in padding.groups]
     padded = [
         each.index_select(1, padding.token_of_place_P).split(sizes, 1) for each in (query_HAD, key_KAD, value_KAD)

@@ -158,6 +158,9 @@ class Train(Section):
     checkpointing: bool = Field(
         False, description="keep only each layer's input and compute the rest again: less memory, a third more work"
     )
+    compile: bool = Field(
+        False, description="compile the decoder's layers: a slow first step, fewer and larger kernels after it"
+    )
     vision_cache: bool = Field(
         True, description="where CLIP is frozen and pictures are not augmented, keep its features on disk"
     )

@@ -29,8 +29,8 @@ from hangtag.training.data import Rejected
 from hangtag.training.environment import environment
 
 # How the work is done, not what is learned; these may change while a run is under way.
-FREE = {"train.workers", "train.keep_checkpoints", "train.token_budget", "train.checkpointing", "train.vision_cache",
-        "train.vision_cache_gb"}  # fmt: skip
+FREE = {"train.workers", "train.keep_checkpoints", "train.token_budget", "train.checkpointing", "train.compile",
+        "train.vision_cache", "train.vision_cache_gb"}  # fmt: skip
 FREE_SECTION = "track."
 _LOCK = ".lock"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 
 from hangtag.errors import UsageError
 from hangtag.recipe import Recipe
@@ -25,3 +27,5 @@ def require_libraries(recipe: Recipe) -> None:
     if missing:
         listed = "; ".join(f"{key} needs {name}" for key, name in missing.items())
         raise UsageError(f"{listed}; pip install {' '.join(dict.fromkeys(missing.values()))}")
+    if train.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise UsageError("train.compile = true needs a C++ compiler; install g++, or leave it false")

@@ -66,12 +66,25 @@ def prepare(model: PreTrainedModel, recipe: Recipe) -> Trainable:
     model.set_attn_implementation("packed")
     if settings.checkpointing:
         _keep_layer_inputs_only(model)
+    if settings.compile:
+        _compile_layers(model, settings.checkpointing)
     if settings.method == "full":
         freeze(model, config, rates)
         return model
     torch.manual_seed(settings.seed)  # adapters begin at random
     lora, learning = settings.lora, [part for part, rate in rates.items() if rate]
     return add_lora(model, lora.rank, lora.alpha, lora.dropout, learning, quiet=True)
+
+
+def _compile_layers(model: PreTrainedModel, checkpointing: bool) -> None:
+    """Layers that are compiled at their first pass, one graph for all of them and for passes of any length.
+
+    In place, so that parameters keep their names; adapters that are added later are inside. A layer that is
+    checkpointed is compiled module by module: what is computed again cannot be part of a graph with a break in it.
+    """
+    for layer in model.model.layers:
+        for module in layer.children() if checkpointing else [layer]:
+            module.compile(dynamic=True)
 
 
 def _keep_layer_inputs_only(model: PreTrainedModel) -> None:

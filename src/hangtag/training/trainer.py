@@ -203,8 +203,12 @@ class StepTrainer(Trainer):
 
     # -- validation ---------------------------------------------------------------------------------------------
 
+    @torch.compiler.set_stance("force_eager")
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The validation loss, without smoothing or augmentation, and the score of answers that are written."""
+        """The validation loss, without smoothing or augmentation, and the score of answers that are written.
+
+        Layers run as they are written: compiled ones would be compiled anew for every length of a cache.
+        """
         assert self.validation is not None
         metrics = {"validation_loss": self._validation_loss(self.validation)}
         chosen = spread(len(self.validation.examples), self.recipe.train.validation_answers)
