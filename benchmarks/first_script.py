@@ -23,6 +23,7 @@ from hangtag.examples.examples import IGNORED
 from hangtag.examples.rows import UsableRow
 from hangtag.files import Run
 from hangtag.phi3v import Phi3VForCausalLM, Phi3VProcessor
+from hangtag.phi3v.adapters_phi3_v import add_lora
 from hangtag.recipe import Recipe
 from hangtag.training.arguments import arguments
 from hangtag.training.loss import answer_loss
@@ -39,12 +40,14 @@ class Script:
         at_once: rows of a forward pass.
         blanks: whether the slots without a crop go through CLIP.
         full_logits: logits for all positions, not only for those that predict the answer.
+        workers: processes that decode pictures.
     """
 
     attention: str = "sdpa"
     at_once: int = 1
     blanks: bool = True
     full_logits: bool = True
+    workers: int = 0
 
 
 class Padded(Dataset[dict[str, torch.Tensor]]):
@@ -109,8 +112,16 @@ def train_by_script(
     if script.blanks:
         model.__class__ = AllSlots
     model.set_attn_implementation(script.attention)
-    freeze(model, model.config, recipe.train.part_rates())
-    settings = arguments(recipe, Run(out), len(order) // recipe.train.batch_size, True)
+    if recipe.train.method == "full":
+        freeze(model, model.config, recipe.train.part_rates())
+    else:
+        lora, learning = recipe.train.lora, [part for part, rate in recipe.train.part_rates().items() if rate]
+        torch.manual_seed(recipe.train.seed)
+        model = add_lora(model, lora.rank, lora.alpha, lora.dropout, learning, quiet=True)
+    settings = arguments(recipe, Run(out), len(order) // recipe.train.batch_size, not torch.cuda.is_available())
+    settings.max_steps = len(order) // recipe.train.batch_size
+    settings.dataloader_num_workers = script.workers
+    settings.gradient_checkpointing = recipe.train.checkpointing
     settings.per_device_train_batch_size = script.at_once
     settings.gradient_accumulation_steps = recipe.train.batch_size // script.at_once
     settings.train_sampling_strategy = "sequential"

@@ -41,7 +41,7 @@ CPU: dict[str, list[str]] = {
 }
 GROWTH: dict[str, list[str]] = {}
 LONG: dict[str, list[str]] = {}
-GPU: dict[str, list[str]] = {}
+GPU: dict[str, list[str]] = {"gpu": []}
 GROUPS = {"cpu": CPU, "growth": GROWTH, "long": LONG, "gpu": GPU}
 PROGRAMS = CPU | GROWTH | LONG | GPU
 
