@@ -1,11 +1,12 @@
 """What an export of Phi-3.5-vision's real widths takes, and how far rounding moves its logits. Random weights.
 
-    python benchmarks/export.py --work FOLDER [--layers 32] [--rows 1] [--tokens 8] [--tokenizer FOLDER]
+    python benchmarks/export.py --work FOLDER [--layers 32] [--rows 1] [--tokens 8]
+                                  [--dtypes bfloat16 float32] [--tokenizer FOLDER]
 
 A base of random bfloat16 weights is made (benchmarks/full_size.py; with fewer --layers by transformers), a LoRA run on
-it with a random adapter, and an invented catalogue; `hangtag export` then runs as a process of its own, whose memory is
-read from the kernel. Prints the command's own table, times and peaks and, last, one JSON line. What is in --work
-already is used again. With 32 layers the exported files are also held against the published ones.
+it with a random adapter, and an invented catalogue; `hangtag export` then runs as a process of its own, once a format,
+and its memory is read from the kernel. Prints the command's own table, times and peaks and, last, one JSON line. What
+is in --work already is used again. With 32 layers the exported files are also held against the published ones.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full_size import GOLDEN, PUBLISHED, make
+from full_size import GOLDEN, PUBLISHED, make, small_tokenizer
 from peft import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -47,8 +48,11 @@ def make_base(folder: Path, layers: int, tokenizer: Path | None) -> None:
     for name, content in fields.items():
         if name.endswith(".json"):
             write_json(whole / name, content)
-    for file in tokenizer.glob("*.json") if tokenizer else ():
-        shutil.copy(file, whole)
+    if tokenizer:
+        for file in tokenizer.glob("*.json"):
+            shutil.copy(file, whole)
+    else:
+        small_tokenizer().save_pretrained(whole)
     config = AutoConfig.from_pretrained(whole)
     config.num_hidden_layers = layers
     torch.manual_seed(0)
@@ -118,13 +122,38 @@ def beside_published(out: Path, base: Path) -> dict[str, Any]:
     return told
 
 
+def export(run: Path, out: Path, published: Path | None, options: list[str]) -> dict[str, Any]:
+    """Export anew: time and memory, and how far the export's logits lie from the run's; prints a table."""
+    shutil.rmtree(out, ignore_errors=True)
+    found = measured([sys.executable, "-m", "hangtag", "export", str(run), str(out), *options])
+    record = json.loads((out / "export.json").read_text())
+    result = {
+        "parameters": record["parameters"],
+        **found,
+        "exported_bytes": sum(each.stat().st_size for each in out.iterdir()),
+        "compared": record["compared"],
+        "roundoffs": roundoffs(record["compared"]),
+        **(beside_published(out, published) if published else {}),
+    }
+    for name, value in result.items():
+        print(f"{name:24} {value}")
+    return result
+
+
+def roundoffs(compared: dict[str, Any]) -> float:
+    """The logits' mean difference in unit roundoffs of the coarser format, as a share of their spread."""
+    formats = [torch.finfo(getattr(torch, compared[name])) for name in ("weights", "arithmetic")]
+    logits = compared["logits"]
+    return float(logits["mean"]["value"] / logits["spread"] / (max(each.eps for each in formats) / 2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--layers", type=int, default=ALL_LAYERS)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=8)
-    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--tokenizer", type=Path, help="a folder with the published tokenizer")
     given = parser.parse_args()
     base, run, catalogue, out = (given.work / name for name in ("base", "run", "catalogue", "out"))
@@ -135,24 +164,11 @@ def main() -> None:
         make_base(base, given.layers, given.tokenizer)
     if not run.exists():
         make_run(run, base, catalogue, given.tokens)
-    shutil.rmtree(out, ignore_errors=True)
-    options = ["--rows", str(given.rows), "--dtype", given.dtype]
-    found = measured([sys.executable, "-m", "hangtag", "export", str(run), str(out), *options])
-    print(found, flush=True)
-    record = json.loads((out / "export.json").read_text())
-    result = {
-        "benchmark": "export",
-        "environment": environment(),
-        "layers": given.layers,
-        "parameters": record["parameters"],
-        **found,
-        "exported_bytes": sum(each.stat().st_size for each in out.iterdir()),
-        "compared": record["compared"],
-        **(beside_published(out, base) if given.layers == ALL_LAYERS else {}),
-    }
-    for name, value in result.items():
-        print(f"{name:24} {value}")
-    print(json.dumps(result))
+    exported = {}
+    for dtype in given.dtypes:
+        options = ["--rows", str(given.rows), "--dtype", dtype]
+        exported[dtype] = export(run, out, base if given.layers == ALL_LAYERS else None, options)
+    print(json.dumps({"benchmark": "export", "environment": environment(), "layers": given.layers, **exported}))
 
 
 if __name__ == "__main__":

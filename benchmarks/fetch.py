@@ -220,7 +220,8 @@ def compare(title: str, tools: list[str], scene: Scene, options: argparse.Namesp
     }
     faults = dict(Counter(scene.faulty().values()))
     show(title, scene, faults, medians, ratios)
-    return {"scene": vars(scene) | {"faults": faults}, "tools": medians, "hangtag_to": ratios}
+    told = vars(scene) | {"faults": faults, "may_be_had": len(scene.lawful())}
+    return {"scene": told, "tools": medians, "hangtag_to": ratios}
 
 
 def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:

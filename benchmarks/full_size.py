@@ -2,6 +2,8 @@
 
     python benchmarks/full_size.py make FOLDER [--tokenizer FOLDER]   8.3 GB, as published: two shards, JSON files
     python benchmarks/full_size.py load FOLDER [--num-crops 1]        prints a table and, last, one JSON line
+    python benchmarks/full_size.py both FOLDER                        made where it is not there, and then removed;
+                                                                      loaded from the disk in bfloat16 and in float32
 
 Memory is read from the kernel while the model loads, in a process of its own: what the process itself holds
 (anonymous pages), what it has mapped of the files (pages the kernel may drop at any time), and both together.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,8 +30,6 @@ PROMPT = "<|user|>\n<|image_1|>\nWhat is shown in this image?<|end|>\n<|assistan
 
 def make(folder: Path, tokenizer: Path | None) -> None:
     """Write the folder: the published JSON files, a tokenizer, and random weights of the published names and shapes."""
-    import shutil
-
     import torch
     from safetensors.torch import save_file
 
@@ -168,9 +169,36 @@ def measure(folder: Path, num_crops: int, tokens: int, dtype: str) -> dict[str, 
     }
 
 
+def load(folder: Path, arguments: argparse.Namespace, dtype: str) -> dict[str, Any]:
+    """`measure` in a process of its own; prints a table."""
+    if arguments.cold:
+        forget(folder)
+    options = ["--num-crops", str(arguments.num_crops), "--tokens", str(arguments.tokens), "--dtype", dtype]
+    command = [sys.executable, __file__, "measure", str(folder), *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    for name, value in found.items():
+        print(f"{name:28} {value}")
+    return found
+
+
+def load_both(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """In bfloat16, as in the files, and in float32."""
+    there = folder.exists()
+    if not there:
+        make(folder, arguments.tokenizer)
+    try:
+        found = {dtype: load(folder, arguments, dtype) for dtype in ("bfloat16", "float32")}
+        environments = [each.pop("environment") for each in found.values()]
+        return {"environment": environments[0], **found}
+    finally:
+        if not there:
+            shutil.rmtree(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["make", "load", "measure"])
+    parser.add_argument("action", choices=["make", "load", "both", "measure"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", type=Path, help="a folder with the published tokenizer (make)")
     parser.add_argument("--num-crops", type=int, default=1)
@@ -182,17 +210,10 @@ def main() -> None:
         make(arguments.folder, arguments.tokenizer)
     elif arguments.action == "measure":
         print(json.dumps(measure(arguments.folder, arguments.num_crops, arguments.tokens, arguments.dtype)))
+    elif arguments.action == "load":
+        print(json.dumps(load(arguments.folder, arguments, arguments.dtype)))
     else:
-        if arguments.cold:
-            forget(arguments.folder)
-        options = ["--num-crops", str(arguments.num_crops), "--tokens", str(arguments.tokens)]
-        options += ["--dtype", arguments.dtype]
-        command = [sys.executable, __file__, "measure", str(arguments.folder), *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        line = done.stdout.splitlines()[-1]
-        for name, value in json.loads(line).items():
-            print(f"{name:28} {value}")
-        print(line)
+        print(json.dumps(load_both(arguments.folder, arguments)))
 
 
 if __name__ == "__main__":

@@ -132,8 +132,7 @@ def main() -> None:
                 "size": [width, height],
                 "num_crops": crops,
                 "ms_per_picture": {name: round(1000 * value / len(pictures), 2) for name, value in seconds.items()},
-                "ratio": round(ratios["processor, a list, no empty slots"], 2),
-                "ratio_bytes": round(ratios["processor, a list, bytes"], 2),
+                "ratios": {name: round(value, 2) for name, value in ratios.items()},
             }
         )
     )

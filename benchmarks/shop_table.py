@@ -97,14 +97,19 @@ def _row(
     return ["Maison", date, name, currency, "MAISON", *product, page, picture, *prices, int(discounted)]
 
 
+def write(path: Path, rows: int, seed: int = 0) -> None:
+    """The table as a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *shop(rows, seed)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("rows", type=int)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with asked.out.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *shop(asked.rows, asked.seed)])
+    write(asked.out, asked.rows, asked.seed)
 
 
 if __name__ == "__main__":

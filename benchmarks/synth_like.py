@@ -1,10 +1,12 @@
 """How near `hangtag synth --like` comes to a real table, and how far it stays from its rows, by SDMetrics.
 
-    python benchmarks/synth_like.py TABLE... [--repeats 3] [--large-rows 1000000] [--large-columns 60] [--venv FOLDER]
+    python benchmarks/synth_like.py TABLE... [--shop-rows 6000] [--repeats 3] [--large-rows 1000000]
+                                    [--large-columns 60] [--venv FOLDER]
 
 Each table is halved at random; what is made from one half is scored against that half, beside the other half (a
 second real sample), the half bootstrapped with 10 % jitter, a Gaussian copula and columns shuffled independently.
 "synth --like" is scored against the half with its rare categories folded likewise, and against the half as it is.
+With --shop-rows a table of shop_table.py's is one of them, under the name "shop".
 "New rows" are new in all columns and titles, "new content" in categories, numbers and dates alone.
 Then one large table is made, read, learned, drawn and written, pictures apart. SDMetrics runs in a virtual environment
 of its own, made at first use, without its dependency copulas, which is no free software: only metrics that do not
@@ -16,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shop_table
 
 PACKAGES = ["numpy", "pandas<3", "scipy", "scikit-learn", "tqdm", "plotly", "pyarrow", "pillow"]
 MIN_COUNT = 5
@@ -269,9 +271,24 @@ def within(python: Path, *arguments: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def score_tables(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measures by table, each named by its folder and file."""
+    tables = {f"{path.parent.name}/{path.stem}": path for path in asked.tables}
+    if asked.shop_rows:
+        tables["shop"] = folder / "shop.csv"
+        shop_table.write(tables["shop"], asked.shop_rows)
+    found, python = {}, python_with_sdmetrics(asked.venv) if tables else None
+    for name, path in tables.items():
+        assert python
+        found[name] = within(python, str(path), "--step", "score", "--repeats", str(asked.repeats))
+        show(name, found[name])
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", type=Path)
+    parser.add_argument("--shop-rows", type=int, default=0, help="0: no such table")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large-rows", type=int, default=1_000_000, help="0: no large table")
     parser.add_argument("--large-columns", type=int, default=60)
@@ -283,19 +300,13 @@ def main() -> None:
         path = asked.tables[0]
         print(json.dumps(score_table(path, asked.repeats) if asked.step == "score" else make_large(path)))
         return
-    python = python_with_sdmetrics(asked.venv) if asked.tables else Path(sys.executable)
-    results: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "tables": {}}
-    for path in asked.tables:
-        ways = within(python, str(path), "--step", "score", "--repeats", str(asked.repeats))
-        results["tables"][path.name] = ways
-        show(path.name, ways)
-    if asked.large_rows:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "large.csv"
-            large_table(path, asked.large_rows, asked.large_columns)
-            results["large"] = within(Path(sys.executable), str(path), "--step", "large")
-        found = ", ".join(f"{name} {value:.1f}" for name, value in results["large"].items())
-        print(f"\n{asked.large_rows:,} rows, {asked.large_columns} columns: {found} (seconds; GB at most)")
+    with tempfile.TemporaryDirectory() as folder:
+        results: dict[str, Any] = {"repeats": asked.repeats, "tables": score_tables(asked, Path(folder))}
+        if asked.large_rows:
+            path, size = Path(folder) / "large.csv", {"rows": asked.large_rows, "columns": asked.large_columns}
+            large_table(path, *size.values())
+            results["large"] = size | within(Path(sys.executable), str(path), "--step", "large")
+            print(", ".join(f"{name} {value:,.1f}" for name, value in results["large"].items()))
     print(json.dumps(results))
 
 

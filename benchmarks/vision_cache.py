@@ -1,6 +1,6 @@
 """CLIP beside its features read back from disk, for nano and for the published CLIP-L with random weights, on the CPU.
 
-    python benchmarks/vision_cache.py [--root FOLDER] [--nano 256] [--clip-l 2] [--rounds 3] [--num-crops 4]
+    python benchmarks/vision_cache.py [--root FOLDER] [--nano 256] [--clip-l 1] [--rounds 5] [--num-crops 4]
 
 Every picture is encoded and stored once (`fill`, decoding included), and then read in a batch as a training step would
 (`get` and one copy), beside CLIP on the same pictures' bytes in the same round; "from disk" is after the kernel was
@@ -148,8 +148,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="a folder on the disk to be measured; absent, the system's temporary")
     parser.add_argument("--nano", type=int, default=256, help="pictures")
-    parser.add_argument("--clip-l", type=int, default=2, help="pictures")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clip-l", type=int, default=1, help="pictures")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--num-crops", type=int, default=4)
     arguments = parser.parse_args()
     towers: list[tuple[str, dict[str, Any] | None, int]] = [

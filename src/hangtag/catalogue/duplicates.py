@@ -1,10 +1,10 @@
 """Pictures that are nearly the same: a perceptual hash, and the pairs of hashes within a distance.
 
 The hash is the sign pattern of a picture's coarse shape, not of its colours: 256 low frequencies (a cosine transform of
-64 x 64 greys), each above or below their median. On 562 product photos, saving as a JPEG of quality 30 changes at most
-4 bits, two fifths of the size 14, 8 % more light 18, cutting 1 % off each side 22 (median) to 32; the nearest two
-photos of different things differ in 48. So photos of one thing in several colours are near duplicates when everything
-else is alike, which is what a split must not divide.
+64 x 64 greys), each above or below their median. Photos saved again, made smaller or lighter stay within DISTANCE,
+nearly all that lose a hundredth at each side too, and photos of different things lie twice as far apart
+(benchmarks/duplicates.py). So photos of one thing in several colours are near duplicates when everything else is alike,
+which is what a split must not divide.
 """
 
 from __future__ import annotations
