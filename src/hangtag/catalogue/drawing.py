@@ -25,7 +25,8 @@ from hangtag.machine import cores
 
 JPEG_QUALITY = 90
 MOST_COMPARED = 100_000
-"""So many pictures are compared at most: all with all is half a minute, of ten times as many an hour."""
+"""So many pictures are compared at most: where they look alike, as drawn ones may, all are compared with all, which is
+half a minute, and an hour for ten times as many."""
 UNEVEN = 0.03
 """A split that misses its share by more of the rows is of little use, even if no picture is like one of another."""
 _DISTANCES = (DISTANCE, 16, 8)

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hangtag.catalogue.hamming import close_pairs
+
 DISTANCE = 24
 """Bits out of 256 in which two hashes of near-duplicate pictures differ at most."""
 
 _SIDE, _LOW = 64, 16
 _FLATTEST = 2.0
 """Standard deviation in grey levels below which a picture has no shape to speak of."""
-_BLOCK = 2048
 Places = NDArray[np.int64]
 
 
@@ -46,26 +47,20 @@ def near_duplicates(
 ) -> list[tuple[int, int, int]]:
     """Pairs (i, j, bits that differ), i < j, of places in `hashes` with at most `distance` differing bits.
 
-    All are compared with all, which takes 100,000 different hashes half a minute on two idle cores, or several. Of the
-    pairs found only so many are given that they hold every group together: N like pictures make N - 1 pairs, not
-    N * N / 2. An empty hash is like nothing.
+    Of the pairs found only so many are given that they hold every group together: N like pictures make N - 1 pairs,
+    not N * N / 2. An empty hash is like nothing.
 
     Args:
         progress: called with hashes compared with all others, and all.
     """
     first: dict[str, int] = {}
     pairs = [(first[each], at, 0) for at, each in enumerate(hashes) if each and first.setdefault(each, at) != at]
-    places, signs = list(first.values()), _signs(list(first))
-    group = list(range(len(places)))
-    for top in range(0, len(places), _BLOCK):
-        for left in range(top, len(places), _BLOCK):
-            bits = (signs.shape[1] - signs[top : top + _BLOCK] @ signs[left : left + _BLOCK].T) / 2
-            rows, columns = np.nonzero(bits <= distance)
-            for place in _joining(rows + top, columns + left, group):
-                i, j = rows[place], columns[place]
-                pairs.append((places[top + i], places[left + j], int(bits[i, j])))
-        if progress is not None:
-            progress(min(top + _BLOCK, len(places)), len(places))
+    places = list(first.values())
+    group = np.arange(len(places))
+    for one, other, bits in close_pairs(_packed(list(first)), distance, progress or (lambda done, total: None)):
+        for pair in _joining(one, other, group):
+            i, j = sorted((places[one[pair]], places[other[pair]]))
+            pairs.append((i, j, int(bits[pair])))
     return sorted(pairs)
 
 
@@ -83,38 +78,27 @@ def alike_pictures(
     return pairs, {"distance": distance, "pictures": len({name for pair in pairs for name in pair})}
 
 
-def _joining(rows: Places, columns: Places, group: list[int]) -> Iterator[int]:
-    """The places in `rows` and `columns` (of like pairs) that join two groups; `group` is brought up to date.
+def _joining(one: Places, other: Places, group: Places) -> Iterator[int]:
+    """Which of some like pairs join two groups; `group`, every member's lowest fellow, is brought up to date.
 
-    The first pair of every row is looked at, then those that still lie between two groups: a few rounds, where
-    looking at each pair would take N * N steps for N like pictures.
+    In each round every group is joined to the lowest one below it that it is like, so no pair closes a ring.
     """
-
-    def of(member: int) -> int:
-        while group[member] != member:
-            group[member] = group[group[member]]
-            member = group[member]
-        return member
-
-    left = np.flatnonzero(rows < columns)
-    while len(left):
-        for place in left[np.unique(rows[left], return_index=True)[1]]:
-            low, high = sorted((of(rows[place]), of(columns[place])))
-            if low != high:
-                group[high] = low
-                yield place
-        members = np.unique(np.concatenate([rows[left], columns[left]]))
-        label = np.array([of(member) for member in members], int)
-        among = [np.searchsorted(members, each[left]) for each in (rows, columns)]
-        left = left[label[among[0]] != label[among[1]]]
+    while True:
+        low, high = np.sort([group[one], group[other]], axis=0)
+        order = np.lexsort((low, high))
+        order = order[low[order] != high[order]]
+        if not len(order):
+            return
+        chosen = order[np.unique(high[order], return_index=True)[1]]
+        group[high[chosen]] = low[chosen]
+        while (group[group] != group).any():
+            group[:] = group[group]
+        yield from chosen.tolist()
 
 
-def _signs(hashes: Sequence[str]) -> NDArray[np.float32]:
-    """(N, bits): +1 and -1, so that a product of two rows is bits - 2 * distance, exactly."""
-    if not hashes:
-        return np.empty((0, 1), np.float32)
-    packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1)
-    return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
+def _packed(hashes: Sequence[str]) -> NDArray[np.uint16]:
+    """(N, words) of 16 bits."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint16).reshape(len(hashes), -1 if hashes else 1)
 
 
 def _cosines() -> NDArray[np.float64]:
