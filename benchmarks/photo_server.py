@@ -59,6 +59,9 @@ def photo_path(folder: Path, number: int) -> Path:
 def make_photos(folder: Path, count: int) -> None:
     """Write the photos that are not there yet: JPEGs of 700-1,000 pixels and about 60-150 kB, no two alike."""
     folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(count) if not photo_path(folder, number).exists()]
+    if not missing:
+        return
     generator = np.random.default_rng(0)
     scenes = []
     for _ in range(16):
@@ -69,16 +72,15 @@ def make_photos(folder: Path, count: int) -> None:
 
     def write(number: int) -> None:
         path = photo_path(folder, number)
-        if not path.exists():
-            draw = random.Random(number)
-            width, height = draw.randint(700, 1000), draw.randint(700, 1000)
-            left, top = draw.randint(0, 1280 - width), draw.randint(0, 1280 - height)
-            part = path.with_suffix(".tmp")
-            scenes[number % 16].crop((left, top, left + width, top + height)).save(part, "JPEG", quality=82)
-            part.replace(path)
+        draw = random.Random(number)
+        width, height = draw.randint(700, 1000), draw.randint(700, 1000)
+        left, top = draw.randint(0, 1280 - width), draw.randint(0, 1280 - height)
+        part = path.with_suffix(".tmp")
+        scenes[number % 16].crop((left, top, left + width, top + height)).save(part, "JPEG", quality=82)
+        part.replace(path)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write, range(count)))
+        list(pool.map(write, missing))
 
 
 def small_photo(number: int) -> bytes:
