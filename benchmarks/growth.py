@@ -52,11 +52,11 @@ def grown(points: dict[int, dict[str, Any]], fixed: float) -> dict[str, Any]:
 def exponents(sizes: Sequence[int], seconds: Sequence[float], fixed: float) -> dict[str, Any]:
     """The exponent of seconds by size, overall, beyond the fixed cost, between neighbouring sizes; and the bends.
 
-    `exponent_beyond_fixed` is of the seconds less the fixed cost, over the sizes at which that is at most half of
-    them; None where these are fewer than two.
+    `exponent_beyond_fixed` is of the seconds less the fixed cost, over the sizes at which at least a fifth is left;
+    None where these are fewer than two.
     """
     local = [slope(sizes[at : at + 2], seconds[at : at + 2]) for at in range(len(sizes) - 1)]
-    beyond = [(size, each - fixed) for size, each in zip(sizes, seconds, strict=True) if each >= 2 * fixed]
+    beyond = [(size, each - fixed) for size, each in zip(sizes, seconds, strict=True) if each >= 1.25 * fixed]
     bends = [
         {"size": sizes[at + 1], "before": before, "after": after}
         for at, (before, after) in enumerate(pairwise(local))

@@ -37,8 +37,13 @@ CPU: dict[str, list[str]] = {
     "predict": [RUN, "--rounds", "5"],
     "serve": [RUN, "--rounds", "5", "--seconds", "3"],
     "packed_attention": ["--rounds", "5", "--sizes", "nano"],
+    "synth": [],
+    "fetch_plain": [],
 }
-GROWTH: dict[str, list[str]] = {}
+GROWTH: dict[str, list[str]] = {
+    "growth_pictures": ["--run", RUN, "--work", WORK],
+    "growth_tokens": [],
+}
 LONG: dict[str, list[str]] = {
     "fetch": ["--work", f"{WORK}/fetch"],
     "audit": ["--work", WORK + "/audit", "--seeds", "2"],
@@ -51,6 +56,7 @@ LONG: dict[str, list[str]] = {
     "export": ["--work", WORK + "/export", "--layers", "4", "--rows", "4"],
     "answer_logits": ["--rounds", "5"],
     "vision_cache": ["--clip-l", "1", "--rounds", "5"],
+    "newcomer": [],
 }
 GPU: dict[str, list[str]] = {"gpu": []}
 GROUPS = {"cpu": CPU, "growth": GROWTH, "long": LONG, "gpu": GPU}

@@ -24,7 +24,9 @@ def test_a_fixed_cost_hides_the_exponent_until_it_is_taken_away():
     sizes = [100, 1000, 10_000, 100_000]
     found = GROWTH["exponents"](sizes, [1 + 1e-3 * size for size in sizes], 1.0)
     assert found["exponent"] < 0.7
-    assert found["exponent_beyond_fixed"] == pytest.approx(1)  # of the sizes above 1,000: at 100 it is all but the whole
+    assert found["exponent_beyond_fixed"] == pytest.approx(
+        1
+    )  # of the sizes above 1,000: at 100 it is all but the whole
     assert [bend["size"] for bend in found["bends"]] == [1000, 10_000]
     assert found["bends"][0]["before"] < 0.3 < found["bends"][0]["after"]
 
