@@ -6,7 +6,7 @@ packed, 64 / 256   one packed row of examples of that length ("packed", attentio
 masked, 64         the same examples of 64 by sdpa with a mask of all tokens by all
 sdpa               one sequence of all tokens, causal
 eager              the same, softmax(QK)V written out
-packing            best_fit of rows of 30 to 120 tokens into passes of 4,096 (packing.py), up to 2^22 tokens
+packing            best_fit of rows of 30 to 120 tokens into passes of 4,096 (packing.py), up to 2^20 tokens
 
 Outputs and gradients are compared first, at sizes where all run: packed with masked, sdpa with eager, within 1e-5. A
 path whose scores would take over a quarter of the memory is left out. "Fixed" is what one token takes. Prints tables
@@ -38,7 +38,7 @@ HEADS = SIZES.hidden // WIDTH
 SCALING = WIDTH**-0.5
 LEAST_SECONDS = 0.05
 COMPARED = 2048
-BUDGET, MOST_PACKED = 4096, 1 << 22
+BUDGET, MOST_PACKED = 4096, 1 << 20
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Attention = Callable[[Heads], torch.Tensor]
 

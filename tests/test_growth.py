@@ -5,11 +5,15 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from hangtag.files import write_json
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GROWTH = runpy.run_path(str(BENCHMARKS / "growth.py"))
+PLOT = runpy.run_path(str(BENCHMARKS / "growth_plot.py"))
 
 
 def test_a_power_law_has_its_exponent_and_no_bend():
@@ -63,3 +67,22 @@ def test_the_programs_end_with_a_json_line(name, options, curves, tmp_path):
     for curve in curves:
         assert len(found[curve]["sizes"]) == len(found[curve]["seconds"]) >= 2
         assert isinstance(found[curve]["exponent"], float)
+
+
+def test_the_plot_shows_every_curve_with_its_exponents(tmp_path):
+    names = ["fetch", "describe", "near_all_with_all"]
+    points = {10**power: {"seconds": 0.1 * 10**power} for power in range(2, 5)}
+    for name in ("growth_pictures", "growth_tokens"):
+        curves = {each: GROWTH["grown"](points, 0.0) for each in names}
+        write_json(tmp_path / f"{name}.json", {"found": {"benchmark": name, **curves}})
+    drawn = ElementTree.fromstring(PLOT["plot"](tmp_path))
+    labels = [each.text for each in drawn.iter() if each.tag.endswith("text")]
+    for name in names:
+        assert labels.count(f"{name.replace('_', ' ')} 1.00, last 1.00") == 2
+    assert {"pictures", "tokens", "seconds"} <= set(labels)
+
+
+def test_labels_of_curves_that_end_together_stand_apart():
+    assert PLOT["spread"]([10.0, 12.0, 100.0]) == [10.0, 25.0, 100.0]
+    bottom = PLOT["BOTTOM"]
+    assert PLOT["spread"]([bottom - 2.0, bottom - 1.0, bottom]) == [bottom - 30, bottom - 15, bottom]
