@@ -17,7 +17,7 @@ def strings(count, centres, flipped, seed=0):
     """Strings of 256 bits around some centres, each bit flipped with a chance."""
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, (centres, 256), np.uint8)[rng.integers(0, centres, count)]
-    return np.packbits(bits ^ (rng.random((count, 256)) < flipped), axis=1).view(np.uint16)
+    return np.packbits(bits ^ (rng.random((count, 256)) < flipped), axis=1).view(np.uint64)
 
 
 def pairs(parts):
@@ -60,7 +60,7 @@ def test_a_band_reaches_as_far_as_it_must():
     """24 bits, two in each of 12 bands and none in the last: what only one band finds."""
     bits = np.zeros((2, 256), np.uint8)
     bits[1, [band + row * 13 for band in range(12) for row in (0, 1)]] = 1
-    found = np.packbits(bits, axis=1).view(np.uint16)
+    found = np.packbits(bits, axis=1).view(np.uint64)
     assert pairs(hamming.by_bands(found, 13, 24, quiet)) == {(0, 1, 24)}
 
 

@@ -96,9 +96,9 @@ def _joining(one: Places, other: Places, group: Places) -> Iterator[int]:
         yield from chosen.tolist()
 
 
-def _packed(hashes: Sequence[str]) -> NDArray[np.uint16]:
-    """(N, words) of 16 bits."""
-    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint16).reshape(len(hashes), -1 if hashes else 1)
+def _packed(hashes: Sequence[str]) -> NDArray[np.uint64]:
+    """(N, words)."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(len(hashes), -1 if hashes else 1)
 
 
 def _cosines() -> NDArray[np.float64]:

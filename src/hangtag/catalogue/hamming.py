@@ -16,17 +16,16 @@ BANDS = 13
 """At least so many: of 256 bits a band has 20, so that each of its values has a place in a table."""
 FEW = 8192
 """Up to so many strings all with all is as quick (docs/log.md)."""
-WORTH = 8
-"""A pair taken from the bands costs so many times one of all with all, at most (docs/log.md)."""
+WORTH = 5
+"""A pair that a band tells costs at most so many times one of all with all (docs/log.md)."""
 _BLOCK, _AT_ONCE = 2048, 1 << 20
 
-Strings = NDArray[np.uint16]
-"""(N, words) of 16 bits."""
+Strings = NDArray[np.uint64]
+"""(N, words)."""
 Keys = NDArray[np.int64]
 Places = NDArray[np.int64]
 Found = tuple[Places, Places, Places]
 """Places of the one and of the other string, and how many bits differ."""
-_ONES = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16).sum(1, dtype=np.uint8)
 
 
 def close_pairs(strings: Strings, distance: int, progress: Callable[[int, int], Any]) -> Iterator[Found]:
@@ -60,7 +59,7 @@ def by_bands(strings: Strings, bands: int, distance: int, progress: Callable[[in
     """The pairs of which one of so many bands differs in one bit or none."""
     for band, keys in enumerate(band_keys(strings, bands), 1):
         for one, other in _neighbours(keys):
-            apart = _ONES[strings[one] ^ strings[other]].sum(1, dtype=np.int64)
+            apart = np.bitwise_count(strings.take(one, 0) ^ strings.take(other, 0)).sum(1, dtype=np.int64)
             near = apart <= distance
             yield one[near], other[near], apart[near]
         progress(len(strings) * band // bands, len(strings))
@@ -109,7 +108,7 @@ def _ranges(order: Places, one: Places, begin: Places, end: Places) -> Iterator[
         if len(part):
             before = np.repeat(last[part] - count[part] - begin[part], count[part])
             at = np.arange(last[part[0]] - count[part[0]], last[part[-1]]) - before
-            yield order[np.repeat(one[part], count[part])], order[at]
+            yield order.take(np.repeat(one[part], count[part])), order.take(at)
 
 
 def _bits(strings: Strings) -> NDArray[np.uint8]:
