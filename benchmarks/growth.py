@@ -18,7 +18,7 @@ LONG, VERY_LONG = 5.0, 20.0
 BEND = 0.15
 """Two neighbouring local exponents that differ by more make a bend."""
 Sample = dict[str, float]
-"""`seconds`, maybe `peak_bytes`."""
+"""`seconds`, `cpu_seconds` of all threads, maybe `peak_bytes`."""
 
 
 def measured(measure: Callable[[], Sample], rounds: int = 5) -> dict[str, Any]:
@@ -32,21 +32,24 @@ def measured(measure: Callable[[], Sample], rounds: int = 5) -> dict[str, Any]:
 
 def seconds(work: Callable[[], Any], least: float = 0.0) -> Sample:
     """Of one call: the mean of as many as take `least` seconds together."""
-    start, calls = time.perf_counter(), 0
+    start, used, calls = time.perf_counter(), time.process_time(), 0
     while not calls or time.perf_counter() - start < least:
         work()
         calls += 1
-    return {"seconds": (time.perf_counter() - start) / calls}
+    taken, used = time.perf_counter() - start, time.process_time() - used
+    return {"seconds": taken / calls, "cpu_seconds": used / calls}
 
 
 def grown(points: dict[int, dict[str, Any]], fixed: float) -> dict[str, Any]:
-    """Points by size as lists, with their exponents.
+    """Points by size as lists, with their exponents; those of processor seconds too, which other processes hardly move.
 
     Args:
         fixed: seconds that the smallest possible input takes.
     """
     columns = {name: [each[name] for each in points.values()] for name in next(iter(points.values()))}
-    return {"sizes": list(points), **columns, **exponents(list(points), columns["seconds"], fixed)}
+    sizes, used = list(points), columns["cpu_seconds"]
+    of_cpu = {"cpu_exponent": slope(sizes, used), "cpu_local_exponents": local_exponents(sizes, used)}
+    return {"sizes": sizes, **columns, **exponents(sizes, columns["seconds"], fixed), **of_cpu}
 
 
 def exponents(sizes: Sequence[int], seconds: Sequence[float], fixed: float) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def exponents(sizes: Sequence[int], seconds: Sequence[float], fixed: float) -> d
     `exponent_beyond_fixed` is of the seconds less the fixed cost, over the sizes at which at least a fifth is left;
     None where these are fewer than two.
     """
-    local = [slope(sizes[at : at + 2], seconds[at : at + 2]) for at in range(len(sizes) - 1)]
+    local = local_exponents(sizes, seconds)
     beyond = [(size, each - fixed) for size, each in zip(sizes, seconds, strict=True) if each >= 1.25 * fixed]
     bends = [
         {"size": sizes[at + 1], "before": before, "after": after}
@@ -69,6 +72,11 @@ def exponents(sizes: Sequence[int], seconds: Sequence[float], fixed: float) -> d
         "local_exponents": local,
         "bends": bends,
     }
+
+
+def local_exponents(sizes: Sequence[int], seconds: Sequence[float]) -> list[float]:
+    """Between each pair of neighbouring sizes."""
+    return [slope(sizes[at : at + 2], seconds[at : at + 2]) for at in range(len(sizes) - 1)]
 
 
 def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:

@@ -21,6 +21,7 @@ import argparse
 import csv
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -84,10 +85,20 @@ def write_table(path: Path, pictures: list[str]) -> None:
 
 
 def command(arguments: list[str | Path]) -> Sample:
-    """Seconds of a command and the most memory that its process held."""
-    start = time.perf_counter()
+    """Seconds of a command, those of processors, and the most memory that it held."""
+    start, used = time.perf_counter(), _processor_seconds()
     done = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True)
-    return {"seconds": time.perf_counter() - start, "peak_bytes": 1024 * int(done.stdout.split()[-1])}
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": _processor_seconds() - used,
+        "peak_bytes": 1024 * int(done.stdout.split()[-1]),
+    }
+
+
+def _processor_seconds() -> float:
+    """Of the processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def fetched(table: Path, out: Path) -> Sample:

@@ -71,7 +71,7 @@ def test_the_programs_end_with_a_json_line(name, options, curves, tmp_path):
 
 def test_the_plot_shows_every_curve_with_its_exponents(tmp_path):
     names = ["fetch", "describe", "near_all_with_all"]
-    points = {10**power: {"seconds": 0.1 * 10**power} for power in range(2, 5)}
+    points = {10**power: {"seconds": 0.1 * 10**power, "cpu_seconds": 0.2 * 10**power} for power in range(2, 5)}
     for name in ("growth_pictures", "growth_tokens"):
         curves = {each: GROWTH["grown"](points, 0.0) for each in names}
         write_json(tmp_path / f"{name}.json", {"found": {"benchmark": name, **curves}})
