@@ -1,6 +1,6 @@
 """`hangtag synth` beside the plain way: product after product, picture after picture, in one process.
 
-    python benchmarks/synth.py [--rows 304] [--rounds 5]
+    python benchmarks/synth.py [--rows 500] [--rounds 5]
 
 Both are whole commands, start-up included, and take turns within a round. The plain one invents, draws, saves and
 hashes one product at a time, compares all hashes with all, and writes the table. The pictures and metadata.csv must
@@ -74,7 +74,7 @@ def seconds(command: list[str | Path]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=304)
+    parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
