@@ -1,6 +1,6 @@
 """Everything that is claimed of a GPU, in one command of at most 8 minutes: training, prediction, context, loading.
 
-    python benchmarks/gpu.py [--device auto] [--seconds 470] [--parts training prediction context loading]
+    python benchmarks/gpu.py [--device auto] [--seconds 430] [--parts training prediction context loading]
 
 Makes a base of Phi-3.5-vision's numbers with random weights in bfloat16 and an invented catalogue with pictures of
 usual shapes, then runs each part as a process of its own (gpu_training.py and so on, see their --help); nothing is
@@ -78,7 +78,7 @@ def run(part: str, work: Path, device: str, seconds: float, only: list[str]) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto")
-    parser.add_argument("--seconds", type=float, default=470, help="in all; what there is no time for is left out")
+    parser.add_argument("--seconds", type=float, default=430, help="in all; what there is no time for is left out")
     parser.add_argument("--parts", nargs="*", choices=SHARES, default=list(SHARES))
     parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS), help="settings of training")
     parser.add_argument("--work", type=Path, help="where 25 GB may lie for the time; by default a temporary folder")

@@ -60,6 +60,8 @@ class Machine:
     @classmethod
     def found(cls, name: str = "auto") -> Machine:
         gpu = torch.cuda.is_available() if name == "auto" else name == "cuda"
+        if gpu and not torch.cuda.is_available():
+            raise SystemExit("torch finds no GPU here; with --device cpu the same runs with a tiny base")
         return cls(torch.device("cuda" if gpu else "cpu"))
 
     @property

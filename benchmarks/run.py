@@ -58,7 +58,7 @@ LONG: dict[str, list[str]] = {
     "vision_cache": ["--clip-l", "1", "--rounds", "5"],
     "newcomer": [],
 }
-GPU: dict[str, list[str]] = {"gpu": []}
+GPU: dict[str, list[str]] = {"gpu": ["--device", "cuda"]}
 GROUPS = {"cpu": CPU, "growth": GROWTH, "long": LONG, "gpu": GPU}
 PROGRAMS = CPU | GROWTH | LONG | GPU
 MADE = {"demo": ["demo", "demo-catalogue"], "audit": ["audit"], "luma": ["luma"], "export": ["export"]}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -43,6 +44,12 @@ def test_every_part_runs_compares_and_tells_what_it_found(tmp_path):
     assert 3900 < found["context"]["tried"][0]["tokens"] <= 4096 - 64
     assert len(found["loading"]["ways"]) == 4
     assert not list(tmp_path.iterdir()), "what was made for the time is left behind"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_not_replaced(training):
+    with pytest.raises(SystemExit, match="torch finds no GPU here"):
+        training.Machine.found("cuda")
 
 
 def test_other_results_are_a_failure(training, tmp_path, monkeypatch, capsys):
