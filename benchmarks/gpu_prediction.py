@@ -1,6 +1,6 @@
 """Writing answers on the device: batches of several sizes beside one picture at a time, and whole tags.
 
-    python benchmarks/gpu_prediction.py WORK [--device auto] [--seconds 110] [--num-crops 4]
+    python benchmarks/gpu_prediction.py WORK [--device auto] [--seconds 110] [--num-crops 4 16 1]
 
 WORK holds `base` and `catalogue`, as gpu.py makes them. Every answer has 45 tokens. A batch is written by `generate`
 with a cache of fixed size, for which transformers compiles the model on a GPU; one picture at a time by `generate` as
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from hangtag.examples.chat import Chat
 from hangtag.flops import Example, generation_operations
 from hangtag.phi3v import Phi3VForCausalLM, Phi3VProcessor
 from hangtag.prediction.tagger import Tagger
+from hangtag.recipe import Recipe
 
 ROUNDS = 5
 SIZES = {True: (64, 1, 256, 16, 4, 128, 32, 8, 2), False: (4, 1)}
@@ -46,14 +48,28 @@ ALONE = {True: 8, False: 2}
 """Pictures written one at a time."""
 
 
-def inputs_of(machine: Machine, processor: Phi3VProcessor, prompt: str, pictures: list[Path]) -> dict[str, Any]:
-    """A batch of prompts, padded on the left, on the device."""
-    images = [[Image.open(each).convert("RGB")] for each in pictures]
-    given = processor(
-        text=[prompt] * len(images), images=images, padding=True, padding_side="left", return_tensors="pt",
-        do_normalize=not machine.gpu,
-    )  # fmt: skip
-    return {name: each.to(machine.device) for name, each in given.items()}
+@dataclass
+class Subject:
+    """What is measured: a model that cuts pictures into at most so many crops, on a machine, until a deadline."""
+
+    machine: Machine
+    deadline: Deadline
+    peak: float
+    model: Phi3VForCausalLM
+    processor: Phi3VProcessor
+    recipe: Recipe
+    pictures: list[Path]
+
+    def inputs(self, pictures: list[Path]) -> dict[str, Any]:
+        """A batch of prompts, padded on the left, on the device."""
+        images = [[Image.open(each).convert("RGB")] for each in pictures]
+        prompt = Chat.of(self.recipe.task).prompt(1)
+        options = {"padding": True, "padding_side": "left", "do_normalize": not self.machine.gpu}
+        given = self.processor(text=[prompt] * len(images), images=images, return_tensors="pt", **options)
+        return {name: each.to(self.machine.device) for name, each in given.items()}
+
+    def seconds(self, inputs: dict[str, Any], tokens: int, static: bool) -> float:
+        return self.machine.seconds(lambda: write(self.model, inputs, tokens, static))
 
 
 @torch.inference_mode()
@@ -64,78 +80,79 @@ def write(model: Phi3VForCausalLM, inputs: dict[str, Any], tokens: int, static: 
     return ids[:, -tokens:]
 
 
-@torch.inference_mode()
-def compare(machine: Machine, model: Phi3VForCausalLM, batch: dict[str, Any], alone: list[dict[str, Any]]) -> Any:
-    """Logits behind the prompts of a batch beside each picture's alone, and beside the next one's."""
-    together = model(**batch, logits_to_keep=1).logits[:, -1].float()
-    single = torch.cat([model(**each, logits_to_keep=1).logits[:, -1] for each in alone]).float()
-    return {"logits_apart": unlike(together, single), "of_the_next": unlike(together, single.roll(1, 0))}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto")
     parser.add_argument("--seconds", type=float, default=110, help="what there is no time for is left out, and named")
-    parser.add_argument("--num-crops", type=int, default=4)
+    parser.add_argument("--num-crops", type=int, nargs="+", default=[4, 16, 1], help="of all but the first, one batch")
     options = parser.parse_args()
     logging.disable_progress_bar()
     machine, deadline = Machine.found(options.device), Deadline.within(options.seconds)
-    base = options.work / "base"
-    processor = AutoProcessor.from_pretrained(base, num_crops=options.num_crops)
+    base, data = options.work / "base", options.work / "catalogue"
     model = AutoModelForImageTextToText.from_pretrained(base, dtype=machine.dtype).to(machine.device).eval()
-    recipe = recipe_of("lora-24gb", base, options.work / "catalogue", [f"model.num_crops={options.num_crops}"])
-    prompt = Chat.of(recipe.task).prompt(1)
-    pictures = sorted((options.work / "catalogue" / "images").iterdir())
-    peak = measured_peak(machine)
-
-    few = pictures[:4]
-    alone = [inputs_of(machine, processor, prompt, [each]) for each in few]
-    equal = compare(machine, model, inputs_of(machine, processor, prompt, few), alone)
-    found: dict[str, Any] = {"peak": peak, "num_crops": options.num_crops, "equal": equal, "batches": {}}
-    found["is_equal"] = equal["logits_apart"] < machine.tolerance and equal["of_the_next"] > 3 * equal["logits_apart"]
-
-    singles = [inputs_of(machine, processor, prompt, [each]) for each in pictures[: ALONE[machine.gpu] + 1]]
-    write(model, singles[0], ANSWER_TOKENS, False)  # warms up
-    one = median(machine.seconds(lambda each=each: write(model, each, ANSWER_TOKENS, False)) for each in singles[1:])
-    found["one_at_a_time"] = {"pictures_per_second": 1 / one}
-    print(f"one at a time, generate as it is: {1 / one:.2f} pictures/s", flush=True)
-
-    for size in SIZES[machine.gpu]:
-        told = found["batches"][str(size)] = batch_of(machine, model, processor, prompt, pictures, size, deadline, peak)
-        if "pictures_per_second" in told:
-            told["ratio"] = told["pictures_per_second"] * one
-        print(f"batch of {size}: {json.dumps({name: each for name, each in told.items() if name != 'profile'})}")
-        print(json.dumps(found), flush=True)
-    found["tags"] = tags(machine, model, processor, recipe, pictures, deadline)
-    print(f"whole tags: {json.dumps(found['tags'])}")
-    if not found["is_equal"]:
-        print(f"a batch's logits are not those of each picture alone: {equal}", file=sys.stderr)
-    print(json.dumps(found))
-    return 0 if found["is_equal"] else 1
+    pictures, peak = sorted((data / "images").iterdir()), measured_peak(machine)
+    found: dict[str, Any] = {"peak": peak, "num_crops": {}}
+    for place, crops in enumerate(options.num_crops):
+        processor = AutoProcessor.from_pretrained(base, num_crops=crops)
+        recipe = recipe_of("lora-24gb", base, data, [f"model.num_crops={crops}"])
+        subject = Subject(machine, deadline, peak, model, processor, recipe, pictures)
+        told = found["num_crops"][str(crops)] = {"equal": compare(subject)}
+        told |= one_at_a_time(subject)
+        for size in SIZES[machine.gpu][: 1 if place else None]:
+            told["batches"][str(size)] = batch = batch_of(subject, size)
+            if "pictures_per_second" in batch:
+                batch["ratio"] = batch["pictures_per_second"] / told["pictures_per_second"]
+            shown = {name: each for name, each in batch.items() if name != "profile"}
+            print(f"num_crops {crops}, batch of {size}: {json.dumps(shown)}", flush=True)
+            print(json.dumps(found), flush=True)  # what there is, should time run out
+        if not place:
+            told["tags"] = tags(subject)
+            print(f"num_crops {crops}, whole tags: {json.dumps(told['tags'])}", flush=True)
+    print(json.dumps(found), flush=True)
+    unequal = {
+        crops: each["equal"] for crops, each in found["num_crops"].items() if not is_equal(machine, each["equal"])
+    }
+    if unequal:
+        print(f"a batch's logits are not those of each picture alone: {unequal}", file=sys.stderr)
+    return 1 if unequal else 0
 
 
-def batch_of(
-    machine: Machine,
-    model: Phi3VForCausalLM,
-    processor: Phi3VProcessor,
-    prompt: str,
-    pictures: list[Path],
-    size: int,
-    deadline: Deadline,
-    peak: float,
-) -> dict[str, Any]:
+@torch.inference_mode()
+def compare(subject: Subject) -> dict[str, float]:
+    """Logits behind the prompts of a batch beside each picture's alone, and beside the next one's."""
+    model, few = subject.model, subject.pictures[:4]
+    together = model(**subject.inputs(few), logits_to_keep=1).logits[:, -1].float()
+    alone = [model(**subject.inputs([each]), logits_to_keep=1).logits[:, -1] for each in few]
+    single = torch.cat(alone).float()
+    return {"logits_apart": unlike(together, single), "of_the_next": unlike(together, single.roll(1, 0))}
+
+
+def is_equal(machine: Machine, equal: dict[str, float]) -> bool:
+    return equal["logits_apart"] < machine.tolerance and equal["of_the_next"] > 3 * equal["logits_apart"]
+
+
+def one_at_a_time(subject: Subject) -> dict[str, Any]:
+    """Pictures a second by `generate` as it is, the first left out."""
+    chosen = subject.pictures[: ALONE[subject.machine.gpu] + 1]
+    times = [subject.seconds(subject.inputs([each]), ANSWER_TOKENS, False) for each in chosen]
+    print(f"one at a time, generate as it is: {1 / median(times[1:]):.2f} pictures/s", flush=True)
+    return {"pictures_per_second": 1 / median(times[1:]), "batches": {}}
+
+
+def batch_of(subject: Subject, size: int) -> dict[str, Any]:
     """A batch's speed and memory; or why there is none. Pictures are on the device already."""
-    if deadline.left < (30 if machine.gpu else 0):
+    machine, model, pictures = subject.machine, subject.model, subject.pictures
+    if subject.deadline.left < (30 if machine.gpu else 0):
         return {"left_out": "no time was left"}
     chosen = [pictures[place % len(pictures)] for place in range(size)]
-    inputs = inputs_of(machine, processor, prompt, chosen)
+    inputs = subject.inputs(chosen)
     machine.forget_peak()
     try:
-        warm = machine.seconds(lambda: write(model, inputs, ANSWER_TOKENS, True))
-        whole = median(machine.seconds(lambda: write(model, inputs, ANSWER_TOKENS, True)) for _ in range(ROUNDS))
-        write(model, inputs, 1, True)
-        first = median(machine.seconds(lambda: write(model, inputs, 1, True)) for _ in range(ROUNDS))
+        warm = subject.seconds(inputs, ANSWER_TOKENS, True)
+        whole = median(subject.seconds(inputs, ANSWER_TOKENS, True) for _ in range(ROUNDS))
+        subject.seconds(inputs, 1, True)
+        first = median(subject.seconds(inputs, 1, True) for _ in range(ROUNDS))
     except torch.OutOfMemoryError:
         return {"left_out": "more memory would be needed"}
     profile = Profile(machine)
@@ -143,7 +160,7 @@ def batch_of(
     for _ in range(profile.repeats):
         write(model, inputs, ANSWER_TOKENS, True)
         profile.step()
-    side, mask = processor.image_processor.crop_size, inputs["attention_mask"].sum(1).tolist()
+    side, mask = subject.processor.image_processor.crop_size, inputs["attention_mask"].sum(1).tolist()
     prompts = [
         Example(
             tokens, 1, 1 + (height // side) * (width // side), int((ids == model.config.image_token_id).sum())
@@ -155,22 +172,20 @@ def batch_of(
         "pictures_per_second": size / whole,
         "first_token_seconds": first,
         "token_seconds": (whole - first) / (ANSWER_TOKENS - 1),
-        "share_of_peak": counted / whole / peak,
+        "share_of_peak": counted / whole / subject.peak,
         "compiling_seconds": warm - whole,
         "peak_bytes": machine.peak(),
         "profile": profile.found(),
     }
 
 
-def tags(
-    machine: Machine, model: Phi3VForCausalLM, processor: Phi3VProcessor, recipe: Any, pictures: list[Path],
-    deadline: Deadline,
-) -> dict[str, Any]:  # fmt: skip
+def tags(subject: Subject) -> dict[str, Any]:
     """Whole tags a second, pictures read and cut included; the first batch, which compiles, left out."""
-    if deadline.left < (30 if machine.gpu else 0):
+    machine, pictures = subject.machine, subject.pictures
+    if subject.deadline.left < (30 if machine.gpu else 0):
         return {"left_out": "no time was left"}
     size = 64 if machine.gpu else 4
-    tagger = Tagger(model, processor, recipe, size)
+    tagger = Tagger(subject.model, subject.processor, subject.recipe, size)
     tagger.tags(pictures[:size])
     rest = pictures[size : 3 * size]
     made: list[Any] = []

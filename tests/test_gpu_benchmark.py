@@ -39,8 +39,10 @@ def test_every_part_runs_compares_and_tells_what_it_found(tmp_path):
     cached, whole = (setting["ways"][way]["operations_per_picture"] for way in ("cached", "compiled"))
     assert cached < whole  # without CLIP
     assert setting["ways"]["compiled"]["profile"]["kinds"]["matrix products"] > 0
-    assert set(found["prediction"]["batches"]) == {"1", "4"}
-    assert found["prediction"]["tags"]["answered"] == 8
+    crops = found["prediction"]["num_crops"]
+    assert {name: set(each["batches"]) for name, each in crops.items()} == {"4": {"1", "4"}, "16": {"4"}, "1": {"4"}}
+    assert crops["4"]["tags"]["answered"] == 8
+    assert all(each["equal"]["of_the_next"] > 100 * each["equal"]["logits_apart"] for each in crops.values())
     assert 3900 < found["context"]["tried"][0]["tokens"] <= 4096 - 64
     assert len(found["loading"]["ways"]) == 4
     assert not list(tmp_path.iterdir()), "what was made for the time is left behind"
