@@ -5,7 +5,6 @@ They run on a CPU too, with a tiny base and the same code: so they are tested wh
 
 from __future__ import annotations
 
-import csv
 import statistics
 import time
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from shaped import read_table, shaped_catalogue, write_table
 
-from hangtag.catalogue.synth import synthesise
 from hangtag.examples.chat import Chat
 from hangtag.files import read_json
 from hangtag.memory import Sizes
@@ -166,32 +164,13 @@ def make_catalogue(folder: Path, rows: int, side: int) -> list[str]:
     Args:
         side: of the longer side, in pixels.
     """
-    synthesise(folder, rows=rows, seed=0, size=side)
-    with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    for number, row in enumerate(table):
-        wide, high = SHAPES[number % len(SHAPES)]
-        with Image.open(folder / row["file_name"]) as image:
-            width, height = (image.width * each // max(wide, high) for each in (wide, high))
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            image.crop((left, top, left + width, top + height)).save(folder / row["file_name"], quality=92)
-        row["split"] = "train"
-    write_table(folder, table)
-    return [row["title"] + " " + row["category3_code"] for row in table]
-
-
-def write_table(folder: Path, table: list[dict[str, str]]) -> None:
-    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    return [row["title"] + " " + row["category3_code"] for row in shaped_catalogue(folder, rows, SHAPES, side)]
 
 
 def even_answers(folder: Path, processor: Phi3VProcessor, recipe: Recipe) -> None:
     """Make every answer, with its end, `ANSWER_TOKENS` long: words of the title go, digits come, a token each."""
     template, chat = recipe.task.template, Chat.of(recipe.task)
-    with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
+    table = read_table(folder)
 
     def length(row: dict[str, str]) -> int:
         answer = chat.answer(template.write(template.clean(row)))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import os
 import statistics
@@ -27,11 +26,10 @@ from typing import Any
 from unittest import mock
 
 from first_script import Script, train_by_script
-from PIL import Image
+from shaped import shaped_catalogue
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from hangtag.catalogue.synth import synthesise
 from hangtag.examples.examples import Examples
 from hangtag.files import read_jsonl
 from hangtag.recipe import Recipe, load_recipe
@@ -47,25 +45,6 @@ SETTINGS = {
     "CLIP frozen": ["train.rates.clip=0"],
     "everything trained": ["train.rates.clip=0.004"],
 }
-
-
-def catalogue(folder: Path, rows: int) -> Path:
-    """An invented catalogue of `rows` training rows whose pictures have the shapes of SHAPES in turn."""
-    synthesise(folder, rows=rows, seed=0)
-    with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    for number, row in enumerate(table):
-        wide, high = SHAPES[number % len(SHAPES)]
-        with Image.open(folder / row["file_name"]) as image:
-            width, height = (image.width * side // max(wide, high) for side in (wide, high))
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            image.crop((left, top, left + width, top + height)).save(folder / row["file_name"], quality=92)
-        row["split"] = "train"
-    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-    return folder
 
 
 @dataclass
@@ -241,7 +220,8 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        data = catalogue(root / "catalogue", arguments.rows)
+        data = root / "catalogue"
+        shaped_catalogue(data, arguments.rows, SHAPES)
         outs = quiet_out(root)
         for name in arguments.settings:
             recipe = load_recipe("demo", [*COMMON, f"data.path={data}", *SETTINGS[name]])
