@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hangtag._register import register_phi3v
+from hangtag._register import register
 
 if TYPE_CHECKING:
     from hangtag.phi3v.adapters_phi3_v import adapted_layers as adapted_layers
@@ -34,7 +34,7 @@ HOMES = {
     "mask_pictures": "hangtag.phi3v.collating_phi3_v",
 }
 __all__ = list(HOMES)
-register_phi3v()
+register()
 
 
 def __getattr__(name: str) -> Any:
