@@ -92,11 +92,9 @@ def main() -> int:
         found["made"] = make(work, machine)
         if machine.gpu:
             machine.forget_peak()
-        left = dict.fromkeys(options.parts)
-        for part in options.parts:
-            share = SHARES[part] / sum(SHARES[each] for each in left)
+        for place, part in enumerate(options.parts):
+            share = SHARES[part] / sum(SHARES[each] for each in options.parts[place:])
             found[part] = run(part, work, machine.device.type, deadline.left * share, options.only)
-            del left[part]
     limits = found["limits"]
     print(f"\npeak {limits['operations'] / 1e12:.3g} TFLOP/s, copies {limits['copy'] / 1e9:.3g} GB/s")
     failed = [part for part in options.parts if "exit" in found[part]]

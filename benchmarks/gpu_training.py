@@ -38,6 +38,7 @@ from hangtag.recipe import Recipe
 from hangtag.training.data import make_examples, make_plan, read_rows
 from hangtag.training.loss import answer_loss
 from hangtag.training.models import load_base, prepare
+from hangtag.training.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -261,8 +262,11 @@ def _timed(machine: Machine, setting: Setting, work: Path, way: str, deadline: D
     with tempfile.TemporaryDirectory(dir=work) as folder:
         try:
             losses = WAYS[way](machine, recipe, Path(folder) / "run", clock)
-        except (HangtagError, RuntimeError, ValueError) as error:
-            return {"failed": first_line(error)}
+        except (HangtagError, RuntimeError) as error:
+            # The engine tells of it by an error of its own, which says what to lower.
+            if not any(map(is_out_of_memory, (error, error.__context__))):
+                raise
+            return {"left_out": f"more memory would be needed: {first_line(error)}"}
     step, rows = clock.step(), recipe.train.batch_size
     counted, tokens = operations(recipe, way == "cached")
     return {
@@ -284,8 +288,8 @@ def _free(machine: Machine) -> None:
 
 
 def _told(found: dict[str, Any]) -> str:
-    if "losses" not in found:
-        return found.get("left_out") or found["failed"]
+    if "left_out" in found:
+        return str(found["left_out"])
     memory = f", {found['peak_bytes'] / 1e9:.1f} GB" if found["peak_bytes"] else ""
     speed = f"{found['pictures_per_second']:.1f} pictures/s, {found['tokens_per_second']:,.0f} tokens/s"
     return f"{speed}, {found['share_of_peak']:.1%} of the peak{memory}, loss {found['losses'][0]:.3f}"

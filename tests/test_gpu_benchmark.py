@@ -71,6 +71,23 @@ def test_what_there_is_no_time_or_library_for_is_named(training, tmp_path, monke
     assert found == {"left_out": "trl or datasets is not installed"}
 
 
+def test_a_way_that_needs_more_memory_is_named_and_one_that_fails_ends_the_program(training, tmp_path, monkeypatch):
+    machine, setting = training.Machine.found("cpu"), training.SETTINGS["lora-4"]
+    monkeypatch.setattr(training, "recipe_for", lambda *_: None)
+
+    def fails(error):
+        def way(*_):
+            raise error
+
+        monkeypatch.setitem(training.WAYS, "plain", way)
+        return training._timed(machine, setting, tmp_path, "plain", training.Deadline.within(1e6), 1.0)
+
+    found = fails(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert found["left_out"].startswith("more memory would be needed: CUDA out of memory")
+    with pytest.raises(RuntimeError, match="sizes of tensors"):
+        fails(RuntimeError("sizes of tensors must match"))
+
+
 def test_time_in_which_nothing_ran_is_what_no_kernel_covers(training):
     import gpu_profile
 
