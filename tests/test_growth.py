@@ -82,6 +82,11 @@ def test_the_plot_shows_every_curve_with_its_exponents(tmp_path):
     assert {"pictures", "tokens", "seconds"} <= set(labels)
 
 
+def test_the_docs_plot_is_drawn_from_the_results():
+    drawn = (BENCHMARKS.parent / "docs" / "growth.svg").read_text(encoding="utf-8")
+    assert drawn == PLOT["plot"](BENCHMARKS / "results") + "\n", "python benchmarks/growth_plot.py draws it anew"
+
+
 def test_labels_of_curves_that_end_together_stand_apart():
     assert PLOT["spread"]([10.0, 12.0, 100.0]) == [10.0, 25.0, 100.0]
     bottom = PLOT["BOTTOM"]

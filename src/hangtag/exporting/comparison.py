@@ -1,14 +1,9 @@
 """Whether an export is its run: what rounding can do to logits, and whether no more was seen.
 
 A weight rounded to a format with unit roundoff u is off by about 0.4 u of itself; so is each layer's output, and what
-later layers make of it, and so, as a share of their spread, are the logits. Measured mean differences, in u:
-
-    weights in 16 bits, computed in float32     1.1 to 2.5, more with width than with depth
-    computed in bfloat16                        2.5 to 3 of nano, 6.8 of all 32 layers at their real width
-    all in float32, sums in another order       15 to 54
-
-and the largest of all is 6 to 9 times the mean. About the double is allowed. The adapter of a short training, when
-forgotten, is off by 33 u of bfloat16, halved by 16 u, in a single layer by 10 u: in float32 each of them shows.
+later layers make of it, and so, as a share of their spread, are the logits. docs/log.md has the mean differences that
+were seen, in u; the largest of all is several times the mean. About the double is allowed. The adapter of a short
+training that was forgotten, halved or left out in a single layer is off by many u of bfloat16: in float32 each shows.
 """
 
 from __future__ import annotations
