@@ -1,30 +1,14 @@
 """Single nodes of many rows against the model's forward pass over whole sequences."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from tiny_decoder import SIGNS, tiny_model
 
-from hangtag.phi3v import Phi3VConfig, Phi3VForCausalLM
-from hangtag.prediction import decoder as decoding
+from hangtag.prediction import places
 from hangtag.prediction import store as storing
 from hangtag.prediction.decoder import Decoder
 from hangtag.prediction.nodes import Node, Task, together
-
-SIGNS = [3, 5, 40]
-
-
-def tiny_model(limit):
-    fields = json.loads((Path(__file__).parent.parent / "phi3v" / "golden" / "tiny_config.json").read_text())
-    fields["vision_config"] = fields.pop("clip")
-    torch.manual_seed(0)
-    config = Phi3VConfig(**fields | {"original_max_position_embeddings": limit, "max_position_embeddings": 1024})
-    model = Phi3VForCausalLM(config).eval()
-    for each in model.parameters():
-        torch.nn.init.normal_(each, std=0.3 if each.ndim > 1 else 0.1)
-    return model
 
 
 class Plain:
@@ -53,11 +37,16 @@ def put(model, decoder, prompts):
     return decoder.put(cache, [range(width - len(prompt), width) for prompt in prompts])
 
 
+def embedded(model, prompts):
+    with torch.inference_mode():
+        return [model.model.embed(torch.tensor([prompt]))[0] for prompt in prompts]
+
+
 @pytest.mark.parametrize("narrow", [0, 4, 100])
 @pytest.mark.parametrize("limit", [24, 1024])
 def test_what_follows_a_node_is_what_follows_its_whole_sequence(monkeypatch, narrow, limit):
-    """Rows that come and go, in trees of random shapes; with prompts beyond the original context, too."""
-    monkeypatch.setattr(decoding, "_NARROW", narrow)
+    """Rows that come and go, in trees of random shapes, some with their prompts; beyond the original context, too."""
+    monkeypatch.setattr(places, "_NARROW", narrow)
     model, draw = tiny_model(limit), np.random.default_rng(narrow)
     decoder = Decoder(model, SIGNS, 3)
     rows = {}
@@ -72,7 +61,17 @@ def test_what_follows_a_node_is_what_follows_its_whole_sequence(monkeypatch, nar
             decoder.drop(gone)
             del rows[gone]
         wanted = []
+        if step in (0, 3, 6, 7):
+            prompts = [draw.integers(1, 60, size).tolist() for size in draw.integers(25, 32, 2)]
+            for slot, prompt in zip(decoder.open(embedded(model, prompts)), prompts, strict=True):
+                assert slot not in rows
+                whole = (1 << len(prompt)) - 1
+                rows[slot] = (Plain(model, prompt), [whole], [len(prompt)])
+                wanted.append((slot, [Node(prompt[-1], whole, None, True, (2, 7), 11)]))
+        begun = [slot for slot, _ in wanted]
         for slot, (_, sights, used) in rows.items():
+            if slot in begun:
+                continue
             nodes = []
             for _ in range(draw.integers(1, 8)):
                 sees = sights[draw.integers(len(sights))] | 1 << used[0]
@@ -80,6 +79,7 @@ def test_what_follows_a_node_is_what_follows_its_whole_sequence(monkeypatch, nar
                 nodes.append(Node(int(draw.integers(1, 60)), sees, None, True, (2, 7), 11))
             sights += [node.sees for node in nodes]
             wanted.append((slot, nodes))
+        wanted = [wanted[place] for place in draw.permutation(len(wanted))]
         for (slot, nodes), found in zip(wanted, decoder.step(wanted), strict=True):
             for place, node in enumerate(nodes):
                 expected = rows[slot][0].log_probs(node)
@@ -87,6 +87,23 @@ def test_what_follows_a_node_is_what_follows_its_whole_sequence(monkeypatch, nar
                 assert found.target[place] == pytest.approx(expected[11], abs=2e-4)
                 assert np.exp(found.enders[place]) == pytest.approx(np.exp(expected[[2, 7]]).sum(), abs=1e-5)
                 assert found.likeliest_log_p[place] == pytest.approx(np.sort(expected)[::-1][:3], abs=2e-4)
+
+
+def test_a_prompt_whose_step_failed_is_computed_in_the_next(monkeypatch):
+    model, prompt = tiny_model(1024), list(range(1, 30))
+    decoder = Decoder(model, SIGNS, 3)
+    (row,) = decoder.open(embedded(model, [prompt]))
+    node = Node(prompt[-1], (1 << len(prompt)) - 1, target=11)
+    with monkeypatch.context() as broken:
+        broken.setattr(model.lm_head, "forward", lambda hidden: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            decoder.step([(row, [node])])
+    (found,) = decoder.step([(row, [node])])
+    assert found.target[0] == pytest.approx(Plain(model, prompt).log_probs(node)[11], abs=2e-4)
+    decoder.drop(row)
+    (row,) = decoder.open(embedded(model, [prompt[:5]]))
+    decoder.drop(row)
+    assert not decoder._prompts
 
 
 def test_what_is_held_follows_from_the_rows_of_now(monkeypatch):

@@ -34,6 +34,8 @@ from hangtag.phi3v.pixels_phi3_v import (
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WHITE = (255, 255, 255)
+# Pixels of a call, and of each of its pictures, below which threads wait for Python more than they work (docs/log.md).
+FEW_PIXELS, SMALL_PICTURE = 400_000, 50_000
 
 
 class Phi3VImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
@@ -261,7 +263,9 @@ class Phi3VImageProcessor(BaseImageProcessor):
         if not images:
             raise ImageError("no picture was given; pass a picture or a list with at least one")
         distinct = {id(image): image for image in images}  # a file that is opened once must not be read by two threads
-        results = dict(zip(distinct, in_threads(decoded, list(distinct.values())), strict=True))
+        opened = [image for image in distinct.values() if isinstance(image, Image.Image)]
+        pixels = sum(each.width * each.height for each in opened) if len(opened) == len(distinct) else None
+        results = dict(zip(distinct, in_threads(decoded, list(distinct.values()), pixels), strict=True))
         pictures, sizes, problems = [], [], []
         for place, each in enumerate(results[id(image)] for image in images):
             if isinstance(each, ImageError):
@@ -292,16 +296,21 @@ class Phi3VImageProcessor(BaseImageProcessor):
             else:
                 fill_tiles(planes, side, mine[: counts[place]])
 
-        list(in_threads(fill, range(len(pictures))))
+        list(in_threads(fill, range(len(pictures)), sum(height * width for height, width in sizes)))
         for place, view in views.views():
             pixels[place, 0] = view
         return torch.from_numpy(pixels)
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`work` done for each item, in order, by as many threads as there are free processor cores."""
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], pixels: int | None = None) -> Iterator[Result]:
+    """`work` done for each item, in order, by as many threads as there are free processor cores.
+
+    Args:
+        pixels: of all items together, where that is known; for few of them one thread is sooner done.
+    """
     alone = torch.utils.data.get_worker_info() is not None  # the loader's other workers have the other cores
-    workers = 1 if alone else min(len(items), cores())
+    few = pixels is not None and pixels < max(FEW_PIXELS, SMALL_PICTURE * len(items))
+    workers = 1 if alone or few else min(len(items), cores())
     if workers < 2:
         yield from map(work, items)
         return

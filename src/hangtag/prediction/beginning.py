@@ -31,9 +31,8 @@ def rows_of(
 ) -> list[Row]:
     """Rows of some prompts, padded on the left: each with its grammar, where it is cut, and whether it really is."""
     lengths, last = inputs["attention_mask"].sum(1).tolist(), inputs["input_ids"][:, -1].tolist()
-    together = longest_sequence(model.config, inputs["input_ids"].shape[1])
     return [
-        Row(*each, token, prompt, together, ends, traced)
+        Row(*each, token, prompt, longest_sequence(model.config, prompt), ends, traced)
         for each, token, prompt in zip(held, last, lengths, strict=True)
     ]
 
@@ -69,8 +68,7 @@ def begin(
         static: whether `generate` has a cache of fixed size, for which transformers compiles the model.
     """
     width = inputs["input_ids"].shape[1]
-    room = longest_sequence(model.config, width) - width
-    if static or decoder.device.type != "cpu" or max(row.longest for row in rows) > room:
+    if static or decoder.device.type != "cpu" or any(row.longest > row.room for row in rows):
         by_generate = ByGenerate([Task(0, each) for each in writing], decoder.found)
         cache = _generated(model, inputs, max(row.longest for row in rows), by_generate, static)
         ends = [width + max(len(row.log_probs) - 1, 0) for row in rows]
@@ -78,16 +76,12 @@ def begin(
             row.longest_sequence = longest_sequence(model.config, int(cache.get_seq_length()))
         numbers = decoder.put(cache, [range(width - row.prompt, end) for row, end in zip(rows, ends, strict=True)])
         return [Task(row, program([])) for row, program in zip(numbers, programs, strict=True)]
-    mask_BT = inputs["attention_mask"]
-    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
     with torch.inference_mode():
-        done = model(**inputs, position_ids=positions_BT, use_cache=True, logits_to_keep=1)
-    numbers = decoder.put(done.past_key_values, [range(width - row.prompt, width) for row in rows])
-    tasks = [Task(row, program([own])) for row, program, own in zip(numbers, programs, writing, strict=True)]
-    found = decoder.found(done.logits[:, -1], [task.nodes[0] for task in tasks])
-    for number, task in enumerate(tasks):
-        task.send(found.part(number, number + 1))
-    return tasks
+        hidden_BTE = decoder.model.model.embed(
+            inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_sizes")
+        )
+    numbers = decoder.open([each[width - row.prompt :] for each, row in zip(hidden_BTE, rows, strict=True)])
+    return [Task(row, program([own])) for row, program, own in zip(numbers, programs, writing, strict=True)]
 
 
 def _generated(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hangtag.prediction.beginning import longest_sequence
 from hangtag.prediction.decoder import Decoder
 from hangtag.prediction.hypotheses import Prefix
 from hangtag.prediction.nodes import Program
@@ -54,6 +55,7 @@ def give_answers(
         [range(width - row.prompt, width + len(each) - 1) for row, each in zip(rows, ids, strict=True)],
     )
     for number, (row, each) in enumerate(zip(rows, ids, strict=True)):
+        row.longest_sequence = longest_sequence(model.config, whole.shape[1])
         row.tokens, row.log_probs = each[:-1], log_probs_BN[number, : len(each)].tolist()
         for _ in each[:-1]:
             row.sights.append(row.sights[-1] | row.new_place())

@@ -9,8 +9,7 @@ Shapes: M nodes, X likeliest tokens, S signs.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(NamedTuple):
     """A token to be computed, and what is wanted of the probabilities of what follows it.
 
     Args:
@@ -40,8 +38,7 @@ class Node:
     target: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What follows some nodes, as far as they wanted it; log probabilities, all over the whole vocabulary.
 
     Args:
@@ -62,7 +59,7 @@ class Found:
 
     def part(self, start: int, stop: int) -> Found:
         """What follows some of the nodes."""
-        return Found(*(getattr(self, name)[start:stop] for name in self.__slots__))
+        return Found._make([each[start:stop] for each in self])
 
 
 Program: TypeAlias = Generator[Sequence[Node], Found, T]

@@ -10,6 +10,7 @@ Shapes: B slots, K places of a slot, G heads, D a head's width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
@@ -23,8 +24,11 @@ _MUCH = 64_000_000
 class Store:
     """Keys and values, layer by layer, of rows by their number."""
 
-    def __init__(self) -> None:
-        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+    def __init__(self, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        heads, width = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+        empty_BGKD = torch.zeros(0, heads, 0, width, device=device, dtype=dtype)
+        self.layers = [(empty_BGKD, empty_BGKD)] * config.num_hidden_layers
         self._slots: dict[int, int] = {}
         self._used: dict[int, int] = {}
         self._made = 0
@@ -35,23 +39,22 @@ class Store:
         Args:
             tokens: of each row, where in the cache its tokens lie.
         """
-        if not self.layers:
-            self.layers = [
-                (layer.keys.new_zeros(0, *_heads(layer.keys)), layer.values.new_zeros(0, *_heads(layer.values)))
-                for layer in cache.layers
-            ]
-        self._fit(len(tokens), max(map(len, tokens)))
-        taken = set(self._slots.values())
-        free = (slot for slot in range(len(self.layers[0][0])) if slot not in taken)
-        rows = []
-        for place, where in enumerate(tokens):
-            row, slot = self._made, next(free)
-            self._made += 1
-            self._slots[row], self._used[row] = slot, len(where)
+        rows = self.open([len(where) for where in tokens])
+        for place, (row, where) in enumerate(zip(rows, tokens, strict=True)):
             for held, layer in zip(self.layers, cache.layers, strict=True):
                 for there, new in zip(held, (layer.keys, layer.values), strict=True):
-                    there[slot, :, : len(where)] = new[place, :, where.start : where.stop]
-            rows.append(row)
+                    there[self._slots[row], :, : len(where)] = new[place, :, where.start : where.stop]
+        return rows
+
+    def open(self, lengths: Sequence[int]) -> list[int]:
+        """Slots for new rows of so many tokens; their numbers."""
+        self._fit(len(lengths), max(lengths))
+        taken = set(self._slots.values())
+        free = (slot for slot in range(len(self.layers[0][0])) if slot not in taken)
+        rows = list(range(self._made, self._made + len(lengths)))
+        self._made += len(lengths)
+        self._slots.update(zip(rows, free, strict=False))
+        self._used.update(zip(rows, lengths, strict=True))
         return rows
 
     def drop(self, row: int) -> None:
@@ -79,10 +82,6 @@ class Store:
             (_moved(keys, old, kept, shape), _moved(values, old, kept, shape)) for keys, values in self.layers
         ]
         self._slots = {row: slot for slot, row in enumerate(self._slots)}
-
-
-def _heads(held_BGKD: torch.Tensor) -> tuple[int, int, int]:
-    return held_BGKD.shape[1], 0, held_BGKD.shape[3]
 
 
 def _moved(held_BGKD: torch.Tensor, slots: list[int], kept: int, shape: tuple[int, int]) -> torch.Tensor:
