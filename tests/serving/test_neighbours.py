@@ -46,6 +46,14 @@ def test_they_are_those_of_the_baseline(found, tagger, shown):
         assert all(-1 <= each <= 1 for each in cosines)
 
 
+def test_as_many_come_as_are_asked_for(found, tagger, shown):
+    products = {tuple(row.values.values()) for row in found.rows}
+    for k in (0, 1, 12, 20, 10_000):
+        (near,) = found.nearest(tagger.features(shown[:1]), k)
+        assert len(near) == min(k, len(products))
+        assert len({tuple(each.fields.values()) for each in near}) == len(near)
+
+
 def test_a_training_picture_is_most_like_itself(found, tagger):
     for place in (0, len(found.rows) // 2, len(found.rows) - 1):
         features = tagger.features([found.rows[place].pictures[0]])
@@ -59,7 +67,7 @@ def test_the_second_start_makes_nothing(found, run, tagger, monkeypatch):
     monkeypatch.setattr(tagger, "features", None)
     again = Neighbours.open(run, tagger)
     assert again.ready
-    assert np.array_equal(again._features_ND, found._features_ND)
+    assert np.array_equal(again._unit_ND, found._unit_ND)
 
 
 @pytest.mark.parametrize("change", ["model", "damaged", "cut"])
@@ -133,6 +141,9 @@ def test_a_product_is_there_once(run, tagger, small_catalogue, monkeypatch, tmp_
     (near,) = found.nearest(tagger.features([tmp_path / "shop/images/0.png"]), 3)
     assert len({each.fields["title"] for each in near}) == len(near)
     assert near[0].fields["title"] == "Bag 0"
+    (every,) = found.nearest(tagger.features([tmp_path / "shop/images/0.png"]), 20)
+    assert sorted(each.fields["title"] for each in every) == ["Bag 0", "Bag 1", "Bag 2", "Bag 3"]
+    assert every[: len(near)] == near
 
 
 def test_closing_stops_the_making(run, tagger, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import threading
 import time
 
 import pytest
@@ -122,7 +123,7 @@ def test_one_that_is_no_picture_ends_nothing(opened, pictures, tmp_path):
     opened.until(f"{TAGS} === 1 && document.querySelectorAll('.trouble').length === 3")
     assert texts(opened, ".file")[1] == damaged.name
     cut, empty, folder = texts(opened, ".why")
-    assert cut.startswith("This file is truncated")
+    assert cut.startswith("The file is truncated")
     assert "nothing in it" in empty
     assert "folder" in folder
     assert texts(opened, "#count") == ["1 of 4 tags"]
@@ -365,3 +366,23 @@ def test_any_template_makes_a_tag(browser, tagger, pictures, tmp_path):
         assert texts(browser, ".near") == [""]
         assert texts(browser, ".heat label") == ["off", "weight", "made in", "weave", "fibre", "length", "all"]
         assert browser.troubles == []
+
+
+def test_similar_products_that_are_still_being_made_are_shown_later(browser, served, model, pictures, monkeypatch):
+    making, thread = threading.Event(), threading.Thread(target=lambda: making.wait(60))
+    thread.start()
+    with monkeypatch.context() as early:
+        early.setattr(model.neighbours, "_unit_ND", None)
+        early.setattr(model.neighbours, "_thread", thread)
+        browser.open(served.url, motion=False)
+        browser.drop(pictures[:1])
+        browser.until(f"{TAGS} === 1 && document.querySelector('.near .explained')?.textContent.includes('as soon as')")
+        assert texts(browser, ".near .name") == []
+        assert predicted(served, pictures[0], neighbours=3)["neighbours"] is None
+        assert predicted(served, pictures[0])["neighbours"] == []
+    making.set()
+    thread.join()
+    browser.until("document.querySelectorAll('.near .name').length === 3")
+    near = predicted(served, pictures[0], neighbours=3)["neighbours"]
+    assert texts(browser, ".near .name") == [each["fields"]["title"] for each in near]
+    assert browser.troubles == []

@@ -171,7 +171,7 @@ def _bounded(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def _name(source: str | Path | bytes) -> str:
-    return "picture" if isinstance(source, bytes) else str(source)
+    return "the file" if isinstance(source, bytes) else str(source)
 
 
 def _bytes(source: str | Path | bytes) -> bytes:

@@ -41,10 +41,10 @@ def nearest_rows(query: Features, known: Features, leave_out_self: bool = False)
         places [n, k] in `known`, k as many as `NEIGHBOURS` asks for and `known` offers.
     """
     k = min(max(NEIGHBOURS), len(known) - leave_out_self)
-    known = _unit(known)
+    known = unit(known)
     found = []
     for start in range(0, len(query), _ROWS_AT_ONCE):
-        cosine = _unit(query[start : start + _ROWS_AT_ONCE]) @ known.T
+        cosine = unit(query[start : start + _ROWS_AT_ONCE]) @ known.T
         if leave_out_self:
             own = np.arange(len(cosine))
             cosine[own, start + own] = -np.inf
@@ -52,7 +52,8 @@ def nearest_rows(query: Features, known: Features, leave_out_self: bool = False)
     return np.concatenate(found)
 
 
-def _unit(features: Features) -> Features:
+def unit(features: Features) -> NDArray[np.float32]:
+    """Features [n, d] scaled to a length of 1; zeros stay zeros."""
     wide = np.asarray(features, np.float32)
     return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))
 

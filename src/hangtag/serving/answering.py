@@ -17,10 +17,10 @@ from hangtag.serving.workers import Hand
 
 @dataclass(frozen=True)
 class Answered:
-    """A job's tag, and what was asked for beside it."""
+    """A job's tag, and what was asked for beside it; neighbours are None while they cannot be told yet."""
 
     tag: Tag
-    neighbours: list[dict[str, Any]]
+    neighbours: list[dict[str, Any]] | None
 
 
 class Model:
@@ -49,9 +49,11 @@ class Model:
         """A training picture as a JPEG, by its place in the list of neighbours."""
         return self.neighbours.thumbnail(picture) if self.neighbours else None
 
-    def _nearest(self, features_D: Any, count: int) -> list[dict[str, Any]]:
+    def _nearest(self, features_D: Any, count: int) -> list[dict[str, Any]] | None:
         if self.neighbours is None:
             return []
+        if self.neighbours.coming:
+            return None
         (nearest,) = self.neighbours.nearest(features_D[None], count)
         return [
             {"picture": f"/v1/pictures/{each.id}", "fields": each.fields, "similarity": each.similarity}

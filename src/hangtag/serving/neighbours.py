@@ -27,7 +27,7 @@ from hangtag.answer import Value
 from hangtag.catalogue import open_catalogue
 from hangtag.catalogue.pictures import encode_picture, read_picture
 from hangtag.errors import DataError, HangtagError, ImageError, TableError
-from hangtag.evaluation.baselines import nearest_rows
+from hangtag.evaluation.baselines import unit
 from hangtag.examples.rows import UsableRow, sort_rows
 from hangtag.files import Run, write_whole
 from hangtag.prediction.tagger import Tagger
@@ -62,7 +62,7 @@ class Neighbours:
 
     def __init__(self, rows: Sequence[UsableRow], features_ND: Features | None = None) -> None:
         self.rows = list(rows)
-        self._features_ND = features_ND
+        self._unit_ND = None if features_ND is None else unit(features_ND)
         self._kept = functools.lru_cache(_KEPT)(self._made)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -96,32 +96,33 @@ class Neighbours:
     @property
     def ready(self) -> bool:
         """Whether the features are there."""
-        return self._features_ND is not None
+        return self._unit_ND is not None
+
+    @property
+    def coming(self) -> bool:
+        """Whether the features are being made."""
+        return not self.ready and self._thread is not None and self._thread.is_alive()
 
     def nearest(self, features_ND: Features, k: int) -> list[list[Neighbour]]:
         """For each of some pictures, by their `Tagger.features`, the `k` most similar products, nearest first.
 
-        A product is there once. None while the features are being made, else at most `max(NEIGHBOURS)` of
-        evaluation/baselines.py.
+        A product is there once, as its nearest picture. None while the features are being made, fewer than `k` where
+        the catalogue has no more products.
         """
-        known_ND = self._features_ND
+        known_ND = self._unit_ND
         if known_ND is None:
             return [[] for _ in features_ND]
-        places = nearest_rows(features_ND, known_ND)
-        return [
-            [
-                Neighbour(str(place), self.rows[place].values, _cosine(asked_D, known_ND[place]))
-                for place in self._distinct(near.tolist())[:k]
-            ]
-            for asked_D, near in zip(features_ND, places, strict=True)
-        ]
+        return [self._first(cosine_N, k) for cosine_N in unit(features_ND) @ known_ND.T]
 
-    def _distinct(self, places: list[int]) -> list[int]:
-        """Of several pictures of one product the nearest."""
-        first: dict[tuple[Value, ...], int] = {}
-        for place in places:
-            first.setdefault(tuple(self.rows[place].values.values()), place)
-        return list(first.values())
+    def _first(self, cosine_N: Features, k: int) -> list[Neighbour]:
+        found: dict[tuple[Value, ...], Neighbour] = {}
+        for place in np.argsort(-cosine_N, kind="stable").tolist():
+            if len(found) == k:
+                break
+            values = self.rows[place].values
+            similarity = round(float(cosine_N[place].clip(-1, 1)), 4)
+            found.setdefault(tuple(values.values()), Neighbour(str(place), values, similarity))
+        return list(found.values())
 
     def thumbnail(self, picture: str) -> bytes | None:
         """A training picture by its id, as a JPEG of at most SIDE pixels a side; None where there is none."""
@@ -173,7 +174,7 @@ class Neighbours:
             write_whole(path, save({"features": features_ND}, {"of": origin}))
         except OSError as error:
             say(f"{path.name} cannot be kept, it is made anew at the next start: {error.strerror}")
-        self._features_ND = features_ND.astype(np.float32)
+        self._unit_ND = unit(features_ND)
 
 
 def _once(rows: Sequence[UsableRow]) -> list[UsableRow]:
@@ -201,8 +202,3 @@ def _read(path: Path, origin: str) -> Features | None:
             return np.asarray(file.get_tensor("features"), np.float32)
     except (OSError, SafetensorError):
         return None
-
-
-def _cosine(one_D: Features, other_D: Features) -> float:
-    together = float(np.linalg.norm(one_D) * np.linalg.norm(other_D))
-    return round(float(one_D @ other_D) / together, 4) if together else 0.0

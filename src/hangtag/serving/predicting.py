@@ -26,7 +26,14 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    neighbours: Annotated[int, Field(ge=0, le=_MOST_NEIGHBOURS, description="Most similar training products.")] = 0
+    neighbours: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=_MOST_NEIGHBOURS,
+            description="So many most similar training products; null in a tag means that they are still being made.",
+        ),
+    ] = 0
     heat: Annotated[bool, Field(description="Where in the picture each field was read.")] = False
 
 

@@ -42,7 +42,7 @@ async function work(item) {
 }
 
 function problem({ error, raw }) {
-  const text = (error ?? "there is no tag").replace(/^picture /, "this file ");
+  const text = error ?? "there is no tag";
   return `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}${raw ? ` It wrote: “${raw}”` : ""}`;
 }
 

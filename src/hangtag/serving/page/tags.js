@@ -133,7 +133,19 @@ function row(box, name, value, number, confidence) {
   doubt(box, confidence, words(name));
 }
 
+// They are null while the server, in its first minutes with a run, still makes what finds them: it is asked again.
 async function showNeighbours(item) {
+  for (let seconds = 2; item.answer.neighbours === null; seconds = Math.min(2 * seconds, 60)) {
+    item.near.replaceChildren();
+    make("p", item.near, { class: "explained" }, "Similar products will be shown here as soon as the server knows them.");
+    try {
+      await pause(seconds, item.gone.signal, () => {});
+      item.answer.neighbours = (await ask(item.file, { neighbours: 3 }, item.gone.signal, () => {})).neighbours;
+    } catch (trouble) {
+      if (!(trouble instanceof Trouble)) throw trouble;
+      item.answer.neighbours = [];
+    }
+  }
   item.near.replaceChildren();
   const found = item.answer.neighbours ?? [];
   if (!found.length) return;
