@@ -114,6 +114,24 @@ def test_what_was_killed_goes_on_and_ends_as_what_was_not(small_run, shop, whole
     assert "is there already" in refused.stderr
 
 
+@pytest.mark.parametrize(("out", "nth"), [("tags.jsonl", 1), ("tags.csv", 3), (None, 1)])
+def test_after_ctrl_c_the_same_command_goes_on(small_run, shop, whole, tmp_path, out, nth):
+    """The signal reaches the processes beside the first one, too, as a terminal's does."""
+    written = ("--out", tmp_path / out) if out else ()
+    line = ("predict", small_run, shop, *BATCH, *written)
+    moment = "hangtag.journal:Lines.append" if out else "hangtag.prediction.predict:windows"
+    said = tmp_path / "said"
+    assert Command(forkable(), said, *line, dies_at=moment, nth=nth, signals=[signal.SIGINT]).wait() == 130
+    last = said.read_text().splitlines()[-1]
+    assert last == "hangtag: stopped" + ("; the same command goes on where it was" if out else "")
+    assert "Traceback" not in said.read_text()
+    if out:
+        assert not (tmp_path / out).exists()
+        assert len((tmp_path / f"{out}.part").read_bytes().splitlines()) >= nth - 1
+        hangtag(*line)
+        assert (tmp_path / out).read_bytes() == (whole / out).read_bytes()
+
+
 def test_what_is_asked_of_others_does_not_go_on(small_run, shop, tmp_path):
     out = tmp_path / "tags.jsonl"
     line = ("predict", small_run, shop, *BATCH, "--out", out)
