@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 
 from hangtag.catalogue.duplicates import picture_hash
 from hangtag.catalogue.pictures import MAX_PIXELS, PictureRefused, Sketch, sketch_picture
+from hangtag.machine import cores
 
 _HASH = re.compile("(?:[0-9a-f]{64})?")
 
@@ -55,7 +55,7 @@ def measure_all(
     facts = {name: known[name] for name in names if _holds(known.get(name), folder / name)}
     missing = [name for name in names if name not in facts]
     measured = partial(_measure_file, tolerant=refused is not None)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         try:
             for done, found in enumerate(pool.map(measured, (folder / name for name in missing)), 1):
                 if isinstance(found, PictureFacts):

@@ -25,6 +25,7 @@ from hangtag.catalogue.store import image_name
 from hangtag.catalogue.table import Table
 from hangtag.catalogue.web import Failure, Limits, Outcome, download
 from hangtag.catalogue.web.addresses import web_url
+from hangtag.machine import cores
 from hangtag.progress import Progress, Stages
 
 _WAITING = 4  # pictures read ahead for each thread
@@ -55,7 +56,7 @@ def gather(source: Source, column: str, journal: Journal, bounds: Bounds, stages
         locate(row.get(column, ""), source.folder, bounds.allow_outside) for row in source.table.rows
     ]
     keep = _Keeper(journal.folder, bounds.max_side)
-    with ThreadPoolExecutor(bounds.workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(bounds.workers or cores()) as pool:
         try:
             if column in source.table.blobs or any(isinstance(each, Path) for each in found):
                 with stages("reading pictures") as progress:
@@ -150,7 +151,7 @@ def _read_here(
             if place and place not in journal.known and place not in begun:
                 begun.add(place)
                 waiting.append((place, pool.submit(keep, source)))
-        while len(waiting) > _WAITING * (os.cpu_count() or 1):
+        while len(waiting) > _WAITING * cores():
             settle()
         progress(row + 1 - len(waiting), len(found))
     while waiting:

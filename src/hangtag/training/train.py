@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hangtag.examples.augmentation import Augmentation
 from hangtag.examples.examples import Examples
 from hangtag.examples.loading import Steps, Vision
 from hangtag.files import Run, read_jsonl, whole_folder
+from hangtag.machine import cores
 from hangtag.phi3v.adapters_phi3_v import without_wrapper
 from hangtag.progress import Stages, silent
 from hangtag.recipe import Recipe
@@ -99,7 +99,7 @@ def _train(
         vision = make_vision(recipe, model, processor, splits, processes, stages, say)
         if vision.cache is None:
             with stages("reading pictures") as progress:
-                examples.read_ahead(os.cpu_count() or 1, progress)
+                examples.read_ahead(cores(), progress)
         learner = prepare(model, recipe)
         steps, *checks = (_steps(recipe, each, vision, processes, each is examples) for each in splits)
         with interrupt as wish:

@@ -8,7 +8,6 @@ that appear whole; moving gradients between processes, the optimizer's step and 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from hangtag.examples.examples import IGNORED
 from hangtag.examples.features import crop_count
 from hangtag.examples.loading import Failed, Steps, step_loader
 from hangtag.files import Run
+from hangtag.machine import cores
 from hangtag.memory import Pass
 from hangtag.prediction.tagger import Tagger
 from hangtag.recipe import Recipe
@@ -109,7 +109,7 @@ class StepTrainer(Trainer):
         if asked != "auto":
             return asked
         if torch.cuda.is_available():
-            return min(8, max(1, (os.cpu_count() or 1) - 1))
+            return min(8, max(1, cores() - 1))
         # On a CPU a worker takes from the model what it gives; it pays where pictures are decoded or changed.
         return 0 if steps.at_hand else 1
 
