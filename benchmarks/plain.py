@@ -7,7 +7,6 @@ whole sequences: prompt, picture and all tokens up to a node. Those of one step 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL import Image
@@ -30,9 +29,9 @@ class PlainDecoder(Decoder):
             self._crops = self.model.model.encode_pictures(inputs["pixel_values"], self._sizes)
         self._tokens: dict[int, int] = {}
 
-    def put(self, cache: Any, tokens: Sequence[range]) -> list[int]:
-        """Nothing is kept of a cache."""
-        return [0 for _ in tokens]
+    def open(self, prompts_TE: Sequence[torch.Tensor]) -> list[int]:
+        """Nothing is kept of a prompt."""
+        return [0 for _ in prompts_TE]
 
     def step(self, wanted: Sequence[tuple[int, Sequence[Node]]]) -> list[Found]:
         """As `Decoder.step`."""

@@ -87,6 +87,11 @@ def live_memory():
     return _benchmark("live_memory").LiveMemory()
 
 
+def plain_tag(tagger, picture):
+    """A tag by forward passes over whole sequences (benchmarks/plain.py)."""
+    return _benchmark("plain").plain_tag(tagger, picture)
+
+
 @pytest.fixture(scope="session")
 def small_catalogue(tmp_path_factory):
     out = tmp_path_factory.mktemp("small") / "catalogue"

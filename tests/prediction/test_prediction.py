@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import hangtag as hangtag_command
+from conftest import plain_tag
 from PIL import Image
 
 import hangtag
@@ -101,6 +102,19 @@ def test_other_prompts_and_cut_answers_stand_beside_tags_in_one_batch(tagger, pi
     assert (alone.raw, alone.tokens) == (together[2].raw, together[2].tokens)
     with pytest.raises(ModelError, match="special tokens"):
         tagger.answer(asks(tagger, [first], prompt="<|end|>"))
+
+
+def test_a_batch_of_tags_holds_what_whole_sequences_give_one_after_another(tagger, pictures):
+    """The slow and obvious way: no cache, no branches, no company."""
+    numbers = 0
+    for path, tag in zip(pictures[:4], tagger.tags(pictures), strict=False):
+        plain = plain_tag(tagger, Image.open(path).convert("RGB"))
+        assert (plain.raw, plain.fields, plain.tokens) == (tag.raw, tag.fields, tag.tokens)
+        assert plain.confidence == pytest.approx(tag.confidence, rel=1e-3)
+        for name, number in plain.numbers.items():
+            assert number == pytest.approx(tag.numbers[name], rel=1e-3)
+            numbers += 1
+    assert numbers > 1
 
 
 def test_text_is_told_as_it_is_written_and_a_row_that_nobody_waits_for_is_cut(tagger, pictures):
