@@ -25,11 +25,16 @@ def table(small_catalogue, tmp_path_factory):
     return path
 
 
-def test_two_workers_write_what_one_process_writes(small_run, table, tmp_path, monkeypatch):
+def test_two_workers_write_what_one_process_writes_also_when_they_were_killed(small_run, table, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray gives each worker; sums are rounded by how they are divided
     line = ("predict", small_run, table, "--image-column", "photo", "--keep", "sku", *BATCH, "--out")
     hangtag(*line, tmp_path / "alone.parquet", code=1)
-    done = hangtag(*line, tmp_path / "ray.parquet", "--ray", "local", "--workers", 2, code=1)
+    on_ray = (*line, tmp_path / "ray.parquet", "--ray", "local", "--workers", 2)
+    dies = {"dies_at": "hangtag.journal:Lines.append", "nth": 3}
+    assert Command(forkable(), tmp_path / "said", *on_ray, **dies).wait() == -9
+    assert (tmp_path / "ray.parquet.part").read_bytes().count(b"\n") == 2
+    done = hangtag(*on_ray, code=1)
+    assert not (tmp_path / "ray.parquet.part").exists()
     assert "1 of 20 pictures have no tag" in done.stderr
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
     rows = parquet.read_table(tmp_path / "ray.parquet").to_pylist()
@@ -37,19 +42,6 @@ def test_two_workers_write_what_one_process_writes(small_run, table, tmp_path, m
     assert [row["row"] for row in rows if row["error"]] == [10]
     noise = [line for line in done.stderr.splitlines() if not line.startswith(("hangtag: ", "writing tags: "))]
     assert all("Set ray log level" in line for line in noise), "Ray says that it says nothing, and nothing else"
-
-
-def test_what_was_killed_under_ray_goes_on(small_run, table, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    line = ("predict", small_run, table, "--image-column", "photo", "--keep", "sku", *BATCH, "--out")
-    hangtag(*line, tmp_path / "alone.jsonl", code=1)
-    killed = (*line, tmp_path / "ray.jsonl", "--ray", "local", "--workers", 2)
-    dies = {"dies_at": "hangtag.journal:Lines.append", "nth": 3}
-    assert Command(forkable(), tmp_path / "said", *killed, **dies).wait() == -9
-    assert (tmp_path / "ray.jsonl.part").read_bytes().count(b"\n") == 2
-    hangtag(*killed, code=1)
-    assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
-    assert not (tmp_path / "ray.jsonl.part").exists()
 
 
 def test_a_cluster_that_is_not_there_and_a_library_that_is_not_installed_are_said(
