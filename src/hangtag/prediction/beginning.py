@@ -1,4 +1,4 @@
-"""A batch of prompts, computed; its rows' programs, begun.
+"""A batch of prompts; its rows' programs, begun.
 
 Shapes: B rows, T prompt tokens.
 """
@@ -56,10 +56,10 @@ def begin(
     programs: Sequence[Callable[[Before], Program[T]]],
     static: bool = False,
 ) -> list[Task[T]]:
-    """Compute some prompts, and begin to answer them.
+    """Begin to answer some prompts.
 
-    On a CPU each row is written step by step beside what else is found out of it; elsewhere, and where an answer may
-    lead beyond the original context, by `generate` before that.
+    On a CPU each row is computed and written step by step beside what else is found out of it; elsewhere, and where an
+    answer may lead beyond the original context, all are by `generate` before that.
 
     Args:
         inputs: of `generate`, padded on the left, on the model's device.

@@ -49,7 +49,6 @@ class Places:
     ) -> None:
         self._cpu = store.device.type == "cpu"
         nodes = [node for _, each in grown for node in each]
-        self.count = len(nodes)
         place_M = [node.sees.bit_length() - 1 for node in nodes]
         ends = list(accumulate([len(each) for _, each in grown] + [tokens for _, tokens in begun], initial=0))
         most = [max(node.sees for node in each).bit_length() for _, each in grown] + [tokens for _, tokens in begun]
@@ -90,32 +89,28 @@ class Places:
     ) -> torch.Tensor:
         """Put a layer's keys and values into their places, and attend: [L, H, D]."""
         options: dict[str, Any] = {"scale": scaling, "enable_gqa": key_LGD.shape[1] != query_LHD.shape[1]}
-        count = self.count
+        states = [query_LHD, key_LGD, value_LGD]
         if not self._prompts:
-            return self._nodes(held, query_LHD, key_LGD, value_LGD, options)
+            return self._nodes(held, states, options)
         attended_LHD = torch.empty_like(query_LHD)
-        if count:
-            attended_LHD[:count] = self._nodes(held, query_LHD[:count], key_LGD[:count], value_LGD[:count], options)
+        if self._rows:
+            count = self._rows[-1].end
+            attended_LHD[:count] = self._nodes(held, [each[:count] for each in states], options)
         for span in self._prompts:
-            query, key, value = (
-                each[span.start : span.end].transpose(0, 1) for each in (query_LHD, key_LGD, value_LGD)
-            )
+            query, key, value = (each[span.start : span.end].transpose(0, 1) for each in states)
             for there, new in zip(held, (key, value), strict=True):
                 there[span.slot, :, : span.places] = new
-            found_HTD = F.scaled_dot_product_attention(query[None], key[None], value[None], is_causal=True, **options)[
-                0
-            ]
-            attended_LHD[span.start : span.end] = found_HTD.transpose(0, 1)
+            found_1HTD = F.scaled_dot_product_attention(query[None], key[None], value[None], is_causal=True, **options)
+            attended_LHD[span.start : span.end] = found_1HTD[0].transpose(0, 1)
         return attended_LHD
 
     def _nodes(
         self,
         held: tuple[torch.Tensor, torch.Tensor],
-        query_MHD: torch.Tensor,
-        key_MGD: torch.Tensor,
-        value_MGD: torch.Tensor,
+        states: Sequence[torch.Tensor],
         options: dict[str, Any],
     ) -> torch.Tensor:
+        query_MHD, key_MGD, value_MGD = states
         for there, new_MGD in zip(held, (key_MGD, value_MGD), strict=True):
             if self._by_place:
                 for (slot, place), new in zip(self._where, new_MGD, strict=True):
