@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -31,9 +31,6 @@ from hangtag.progress import Progress
 from hangtag.reading import Reading
 from hangtag.recipe import Recipe
 from hangtag.schema import OTHER
-
-_PROMPTS = 64
-"""Prompts whose number of words is remembered: most asks have the recipe's."""
 
 
 class Tagger(Reader):
@@ -63,7 +60,6 @@ class Tagger(Reader):
         self.most_tokens = most_tokens
         self.static = self.model.device.type == "cuda"  # generate then compiles the model for a cache of fixed size
         self._grammars: dict[bool, Grammar] = {}
-        self._words = lru_cache(_PROMPTS)(self._count_words)
 
     def tags(self, pictures: Sequence[Shown], progress: Progress | None = None) -> list[Tag]:
         """A tag for each picture, held to the schema; one that cannot be read has an `error` and ends nothing."""
@@ -148,10 +144,7 @@ class Tagger(Reader):
         """
         images = self.processor.image_processor
         tokens = [images.num_image_tokens(*images.size_after(*each.size)) for each in ask.pictures]
-        return sum(tokens) + self._words(self._prompt(ask), len(tokens))
-
-    def _count_words(self, prompt: str, pictures: int) -> int:
-        return len(self.processor.prompt_ids(prompt, [0] * pictures))
+        return len(self.processor.prompt_ids(self._prompt(ask), tokens))
 
     def _seen(self, shown: Shown) -> list[Image.Image] | ImageError:
         read = self._read(shown)

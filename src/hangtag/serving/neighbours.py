@@ -106,8 +106,8 @@ class Neighbours:
     def nearest(self, features_ND: Features, k: int) -> list[list[Neighbour]]:
         """For each of some pictures, by their `Tagger.features`, the `k` most similar products, nearest first.
 
-        A product is there once, as its nearest picture. None while the features are being made, fewer than `k` where
-        the catalogue has no more products.
+        A product is there once, as its nearest picture. No products while there are no features, fewer than `k` where
+        the catalogue has no more.
         """
         known_ND = self._unit_ND
         if known_ND is None:

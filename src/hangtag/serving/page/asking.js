@@ -1,6 +1,7 @@
 "use strict";
 // Asking the server: one picture a request, a few at once, again where it is busy, with a token where it wants one.
 const AT_ONCE = 4, MOST_TRIES = 8, LONGEST_WAIT = 60;
+const WITH_SIMILAR = { neighbours: 3 };
 
 const NO_TOKEN = "This server answers only those who have its token.";
 

@@ -25,7 +25,7 @@ function add(files, kind = "pictures") {
 async function work(item) {
   item.state = null;
   try {
-    item.answer = await ask(item.file, { neighbours: 3 }, item.gone.signal, (state, value) => showWaiting(item, state, value));
+    item.answer = await ask(item.file, WITH_SIMILAR, item.gone.signal, (state, value) => showWaiting(item, state, value));
     if (item.answer.fields) {
       showTag(item);
       showNeighbours(item);

@@ -140,7 +140,7 @@ async function showNeighbours(item) {
     make("p", item.near, { class: "explained" }, "Similar products will be shown here as soon as the server knows them.");
     try {
       await pause(seconds, item.gone.signal, () => {});
-      item.answer.neighbours = (await ask(item.file, { neighbours: 3 }, item.gone.signal, () => {})).neighbours;
+      item.answer.neighbours = (await ask(item.file, WITH_SIMILAR, item.gone.signal, () => {})).neighbours;
     } catch (trouble) {
       if (!(trouble instanceof Trouble)) throw trouble;
       item.answer.neighbours = [];
